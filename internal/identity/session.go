@@ -13,6 +13,7 @@ type Session struct {
 	AMR             []string  // how she proved it (RFC 8176)
 	Scopes          []string
 	Remember        bool
+	KeepsSpent      bool   // contract-bound: a spent refresh token stays good until its own end, and is no theft signal
 	Generation      int64  // of the refresh family; only the newest is good
 	Address         string // client address at sign-in
 	UserAgent       string

@@ -91,6 +91,8 @@ const (
 	PolicyChanged   ChangeKind = "policy" // a policy, or which organisation or subject has which
 	ServicesChanged ChangeKind = "services"
 	LevelsChanged   ChangeKind = "levels" // log levels
+	// EverythingChanged is never stored: a tail that lost its place tells its listeners to forget all they cached.
+	EverythingChanged ChangeKind = "all"
 )
 
 // Change is one row of the feed that nodes tail. Sequence numbers may commit out of order.

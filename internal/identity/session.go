@@ -24,8 +24,9 @@ type Session struct {
 	RefreshedAt     time.Time     // when Generation last went up
 	SeenAt          time.Time     // for the idle clock; written at most once a minute
 	IdleTTL         time.Duration // 0: no idle end
-	ExpiresAt       time.Time     // the absolute end
-	EndedAt         time.Time     // zero: alive
+	ExpiresAt       time.Time     // the end; a refresh may move it, never past AbsoluteAt
+	AbsoluteAt      time.Time
+	EndedAt         time.Time // zero: alive
 	EndReason       string
 }
 

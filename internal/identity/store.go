@@ -137,7 +137,7 @@ type Tx interface {
 	DeleteOpaqueToken(ctx context.Context, hash []byte) error
 	RevokeToken(ctx context.Context, t RevokedToken) error // again is fine
 	CreateTicket(ctx context.Context, t Ticket) error
-	// SpendTicket is guarded: it succeeds once, before expiry, while tries are left.
+	// SpendTicket is guarded: it succeeds once, before expiry, however many tries are left.
 	SpendTicket(ctx context.Context, id TicketID, now time.Time) (spent bool, err error)
 	// TryTicket is guarded: it takes one try from a ticket that is unspent, in time and has one left.
 	TryTicket(ctx context.Context, id TicketID, now time.Time) (left int, tried bool, err error)

@@ -24,6 +24,7 @@ type Subject struct {
 	Phone      string // E.164 or as typed; not a login unless there is one
 	Locale     string // BCP 47, may be empty
 	Superadmin bool
+	MustVerify bool           // she may not sign in before her address is confirmed
 	PolicyID   PolicyID       // her own security policy, beside her organisations'
 	LastOrgID  OrganisationID // the organisation she used last; where a door without a choice lands
 	Attributes Attributes
@@ -32,13 +33,16 @@ type Subject struct {
 
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
-	VerifiedAt   time.Time // zero: her primary address is not confirmed, and she may not sign in
+	VerifiedAt   time.Time // zero: her primary address is not confirmed, and proves nothing about her
 	SuspendedAt  time.Time // zero: not suspended
 	LastSignInAt time.Time // zero: never
 }
 
 // Active says whether she may hold a session.
-func (s Subject) Active() bool { return s.SuspendedAt.IsZero() && !s.VerifiedAt.IsZero() }
+func (s Subject) Active() bool { return s.SuspendedAt.IsZero() && !s.AwaitsVerification() }
+
+// AwaitsVerification says whether she must follow the link in a mail before she may sign in.
+func (s Subject) AwaitsVerification() bool { return s.MustVerify && s.VerifiedAt.IsZero() }
 
 // LoginKind says what sort of name a login is.
 type LoginKind string

@@ -1,0 +1,209 @@
+// Package grant is what clients may do: prove who they are, ask for tokens of their own, and look at or revoke tokens of any
+// door (RFC 6749, 7009, 7662).
+package grant
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/session"
+	"gatehouse/internal/core/token"
+	"gatehouse/internal/identity"
+)
+
+// Service serves clients.
+type Service struct {
+	Store    identity.Store
+	Sessions *session.Service
+	Hasher   credential.Hasher // for secrets that a person chose
+	Log      *audit.Log
+	Forms    []token.Form // of every door whose tokens can be introspected
+
+	clients clientCache
+}
+
+// GeneratedSecret marks the stored form of a secret that we generated: 256 random bits need no slow hash.
+const GeneratedSecret = "{SHA256}"
+
+// HashGenerated gives the stored form of a secret that we generated.
+func HashGenerated(secret identity.Secret) string {
+	sum := sha256.Sum256([]byte(secret.Reveal()))
+	return GeneratedSecret + hex.EncodeToString(sum[:])
+}
+
+// Authenticate says which client this is. An unknown one, a wrong secret, a secret for a client without one and a missing
+// secret are one refusal, ClientInvalid; no name at all is ClientMissing.
+func (s *Service) Authenticate(ctx context.Context, id identity.ClientID, secret identity.Secret) (identity.Client, error) {
+	if id == "" {
+		return identity.Client{}, identity.ClientMissing.Because("a client is needed")
+	}
+	refused := identity.ClientInvalid.Because("unknown client or wrong secret")
+	client, known, err := s.clients.get(ctx, s.Store, id)
+	if err != nil {
+		return identity.Client{}, err
+	}
+	if !known || !client.SuspendedAt.IsZero() {
+		return identity.Client{}, refused
+	}
+	right, err := s.secretRight(ctx, client, secret)
+	if err != nil {
+		return identity.Client{}, err
+	}
+	if !right {
+		return identity.Client{}, refused
+	}
+	return client, nil
+}
+
+func (s *Service) secretRight(ctx context.Context, client identity.Client, secret identity.Secret) (bool, error) {
+	switch {
+	case client.SecretHash == "":
+		return secret == "", nil
+	case secret == "":
+		return false, nil
+	case strings.HasPrefix(client.SecretHash, GeneratedSecret):
+		return subtle.ConstantTimeCompare([]byte(HashGenerated(secret)), []byte(client.SecretHash)) == 1, nil
+	case s.clients.proven(client, secret):
+		return true, nil
+	}
+	match, _, err := s.Hasher.Verify(ctx, client.SecretHash, secret, string(client.ID))
+	if err == nil && match {
+		s.clients.remember(client, secret)
+	}
+	return match, err
+}
+
+// MayUse refuses a grant type that the client is not registered for.
+func MayUse(client identity.Client, grantType string) error {
+	if !slices.Contains(client.Grants, grantType) {
+		return identity.GrantDenied.Because("this client may not use this grant")
+	}
+	return nil
+}
+
+// Scopes gives what is granted of what is asked: nothing asked means all that the client may have, and the answer keeps the
+// client's order. allowed is what an earlier grant gave, or nil.
+func Scopes(client identity.Client, asked, allowed []string) ([]string, error) {
+	limit := client.Scopes
+	if allowed != nil {
+		limit = slices.DeleteFunc(slices.Clone(client.Scopes), func(scope string) bool { return !slices.Contains(allowed, scope) })
+	}
+	if len(asked) == 0 {
+		return limit, nil
+	}
+	for _, scope := range asked {
+		if !slices.Contains(limit, scope) {
+			return nil, identity.ScopeInvalid.Because("scope not allowed")
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(limit), func(scope string) bool { return !slices.Contains(asked, scope) }), nil
+}
+
+// Changed forgets clients that changed. It is a listener of the change feed.
+func (s *Service) Changed(changes []identity.Change) {
+	for _, c := range changes {
+		switch c.Kind {
+		case identity.ClientChanged:
+			s.clients.forget(identity.ClientID(c.ID))
+		case identity.EverythingChanged:
+			s.clients.forget("")
+		}
+	}
+}
+
+// clientCache keeps the clients in use, and of those with a slow-hashed secret a fast check of the one that was right.
+type clientCache struct {
+	mu      sync.RWMutex
+	key     []byte // of this process only; makes the fast check useless to whoever reads memory dumps of another
+	clients map[identity.ClientID]knownClient
+	changes int
+}
+
+type knownClient struct {
+	client identity.Client
+	right  []byte // HMAC of the secret that was right; nil: none was yet
+}
+
+// maxClients bounds the cache; past it, it starts anew. An installation has tens of clients.
+const maxClients = 10_000
+
+func (c *clientCache) get(ctx context.Context, store identity.Store, id identity.ClientID) (identity.Client, bool, error) {
+	c.mu.RLock()
+	held, ok := c.clients[id]
+	changes := c.changes
+	c.mu.RUnlock()
+	if ok {
+		return held.client, true, nil
+	}
+	var client identity.Client
+	err := store.View(ctx, func(r identity.Reader) (err error) {
+		client, err = r.Client(ctx, id)
+		return err
+	})
+	if errors.Is(err, identity.NotFound) {
+		return client, false, nil
+	}
+	if err != nil {
+		return client, false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changes == changes { // or it may have changed while we read
+		if c.clients == nil || len(c.clients) >= maxClients {
+			c.clients = map[identity.ClientID]knownClient{}
+		}
+		c.clients[id] = knownClient{client: client}
+	}
+	return client, true, nil
+}
+
+func (c *clientCache) sum(client identity.Client, secret identity.Secret) []byte {
+	mac := hmac.New(sha256.New, c.key)
+	mac.Write([]byte(client.SecretHash))
+	mac.Write([]byte{0})
+	mac.Write([]byte(secret.Reveal()))
+	return mac.Sum(nil)
+}
+
+func (c *clientCache) proven(client identity.Client, secret identity.Secret) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	held := c.clients[client.ID]
+	return held.right != nil && hmac.Equal(held.right, c.sum(client, secret))
+}
+
+func (c *clientCache) remember(client identity.Client, secret identity.Secret) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held, ok := c.clients[client.ID]
+	if !ok || held.client.SecretHash != client.SecretHash {
+		return
+	}
+	if c.key == nil {
+		c.key = make([]byte, 32)
+		_, _ = rand.Read(c.key) // never fails (crypto/rand)
+	}
+	held.right = c.sum(client, secret)
+	c.clients[client.ID] = held
+}
+
+func (c *clientCache) forget(id identity.ClientID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	if id == "" {
+		c.clients = nil
+		return
+	}
+	delete(c.clients, id)
+}

@@ -1,0 +1,216 @@
+// Package policy works out which security policy holds for a person: the default, her organisations' and her own, and of
+// each field the stricter rule.
+package policy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"gatehouse/internal/identity"
+)
+
+// BuiltIn holds where the store has no policy under identity.DefaultPolicyKey: eight characters, since every door can ask a
+// second factor (NIST SP 800-63B-4, 3.1.1.2), nothing about character classes or age, ten failures in fifteen minutes.
+var BuiltIn = identity.Policy{
+	Key:          identity.DefaultPolicyKey,
+	Password:     identity.PasswordRule{MinLength: 8, History: 5},
+	SecondFactor: identity.FactorOptional,
+	Lockout:      identity.Lockout{Tries: 10, Window: 15 * time.Minute},
+}
+
+// NoFactor stands in Policy.Factors where two policies allow no factor in common: then none is allowed.
+const NoFactor identity.CredentialKind = "none"
+
+// Service answers from memory; policies change rarely, and the feed says when.
+type Service struct {
+	mu      sync.RWMutex
+	known   map[identity.PolicyID]identity.Policy // nil: to be read
+	changes int                                   // counts what Changed saw, so that a read from before is not kept
+}
+
+// Changed forgets what was read. It is a listener of the change feed.
+func (s *Service) Changed(changes []identity.Change) {
+	for _, c := range changes {
+		if c.Kind == identity.PolicyChanged || c.Kind == identity.EverythingChanged {
+			s.mu.Lock()
+			s.known, s.changes = nil, s.changes+1
+			s.mu.Unlock()
+			return
+		}
+	}
+}
+
+func (s *Service) all(ctx context.Context, r identity.Reader) (map[identity.PolicyID]identity.Policy, error) {
+	s.mu.RLock()
+	known, changes := s.known, s.changes
+	s.mu.RUnlock()
+	if known != nil {
+		return known, nil
+	}
+	list, err := r.Policies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known = make(map[identity.PolicyID]identity.Policy, len(list))
+	for _, p := range list {
+		known[p.ID] = p
+	}
+	s.mu.Lock()
+	if s.changes == changes {
+		s.known = known
+	}
+	s.mu.Unlock()
+	return known, nil
+}
+
+// Of gives the policy that holds for a subject with these organisations.
+func (s *Service) Of(ctx context.Context, r identity.Reader, subject identity.Subject, organisations []identity.Organisation) (identity.Policy, error) {
+	known, err := s.all(ctx, r)
+	if err != nil {
+		return identity.Policy{}, err
+	}
+	effective := BuiltIn
+	for _, p := range known {
+		if p.Key == identity.DefaultPolicyKey {
+			effective = p
+		}
+	}
+	if p, ok := known[subject.PolicyID]; ok {
+		effective = Stricter(effective, p)
+	}
+	for _, o := range organisations {
+		if p, ok := known[o.PolicyID]; ok {
+			effective = Stricter(effective, p)
+		}
+	}
+	return effective, nil
+}
+
+// OfMember is Of with the organisations read from her memberships.
+func (s *Service) OfMember(ctx context.Context, r identity.Reader, subject identity.Subject) (identity.Policy, error) {
+	organisations, err := Organisations(ctx, r, subject.ID)
+	if err != nil {
+		return identity.Policy{}, err
+	}
+	return s.Of(ctx, r, subject, organisations)
+}
+
+// Lockout gives the bound on guessing a login: the strictest of all policies, for everybody. A bound of each login's own
+// would tell a stranger, by when it locks, which logins exist and whose members they are.
+func (s *Service) Lockout(ctx context.Context, r identity.Reader) (identity.Lockout, error) {
+	known, err := s.all(ctx, r)
+	if err != nil {
+		return identity.Lockout{}, err
+	}
+	strictest := BuiltIn.Lockout
+	for _, p := range known {
+		if p.Key == identity.DefaultPolicyKey && p.Lockout.Tries > 0 {
+			strictest = p.Lockout
+		}
+	}
+	for _, p := range known {
+		strictest.Tries = fewer(strictest.Tries, p.Lockout.Tries)
+		strictest.Window = max(strictest.Window, p.Lockout.Window)
+	}
+	return strictest, nil
+}
+
+// Organisations gives those that a subject belongs to, each once, in the order of her memberships.
+func Organisations(ctx context.Context, r identity.Reader, id identity.SubjectID) ([]identity.Organisation, error) {
+	memberships, err := r.Memberships(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var organisations []identity.Organisation
+	for i, m := range memberships {
+		if slices.ContainsFunc(memberships[:i], func(o identity.Membership) bool { return o.OrganisationID == m.OrganisationID }) {
+			continue
+		}
+		o, err := r.Organisation(ctx, m.OrganisationID)
+		if errors.Is(err, identity.NotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		organisations = append(organisations, o)
+	}
+	return organisations, nil
+}
+
+// Stricter takes the stricter rule of each field; a zero field demands nothing. It is commutative and associative but for
+// the key, which stays a's.
+func Stricter(a, b identity.Policy) identity.Policy {
+	a.Password = StricterPassword(a.Password, b.Password)
+	if demandRank(b.SecondFactor) > demandRank(a.SecondFactor) {
+		a.SecondFactor = b.SecondFactor
+	}
+	a.Factors = common(a.Factors, b.Factors)
+	a.SessionIdle = shorter(a.SessionIdle, b.SessionIdle)
+	a.SessionMax = shorter(a.SessionMax, b.SessionMax)
+	a.Lockout.Tries = fewer(a.Lockout.Tries, b.Lockout.Tries)
+	a.Lockout.Window = max(a.Lockout.Window, b.Lockout.Window)
+	return a
+}
+
+// StricterPassword is Stricter for the password rule alone; doors add theirs with it.
+func StricterPassword(a, b identity.PasswordRule) identity.PasswordRule {
+	return identity.PasswordRule{
+		MinLength:  max(a.MinLength, b.MinLength),
+		Classes:    max(a.Classes, b.Classes),
+		History:    max(a.History, b.History),
+		MaxAgeDays: fewer(a.MaxAgeDays, b.MaxAgeDays),
+		MinScore:   max(a.MinScore, b.MinScore),
+	}
+}
+
+// Allows says whether the policy lets this kind be a second factor.
+func Allows(p identity.Policy, kind identity.CredentialKind) bool {
+	return p.SecondFactor != identity.FactorOff && (len(p.Factors) == 0 || slices.Contains(p.Factors, kind))
+}
+
+func demandRank(d identity.Demand) int {
+	switch d {
+	case identity.FactorNeeded:
+		return 2
+	case identity.FactorOptional:
+		return 1
+	}
+	return 0
+}
+
+func common(a, b []identity.CredentialKind) []identity.CredentialKind {
+	switch {
+	case len(a) == 0:
+		return b
+	case len(b) == 0:
+		return a
+	}
+	var both []identity.CredentialKind
+	for _, k := range a {
+		if slices.Contains(b, k) {
+			both = append(both, k)
+		}
+	}
+	if len(both) == 0 {
+		return []identity.CredentialKind{NoFactor}
+	}
+	return both
+}
+
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
+func fewer(a, b int) int {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}

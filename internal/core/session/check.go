@@ -1,0 +1,361 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"gatehouse/internal/core/token"
+	"gatehouse/internal/identity"
+)
+
+const (
+	cachedTokens = 64 << 20         // bytes that the cache of checked tokens may weigh
+	cachedFor    = time.Minute      // then the store is asked again
+	touchAfter   = 20 * time.Second // a use is noted when the one noted before is older
+	touchEvery   = 40 * time.Second // and written this often; together at most a minute
+)
+
+// Live is a token that was checked: what it states, and the session and subject as they stood within the last minute, ended
+// and suspended ones excepted: those are noticed at once here and within a second elsewhere. It is shared; do not change it.
+type Live struct {
+	Token   token.Facts
+	Session identity.Session // zero for a client's own token
+	Subject identity.Subject // zero for a client's own token
+}
+
+// Check says whose token this is, if it is a good one of this form and kind. Its refusals are TokenInvalid (malformed,
+// unknown, another door's or kind's), TokenExpired, TokenRevoked and Unavailable: never a guess while the store is away.
+func (s *Service) Check(ctx context.Context, form token.Form, raw string, kind identity.TokenKind) (*Live, error) {
+	if raw == "" {
+		return nil, identity.TokenMissing.Because("a token is needed")
+	}
+	if len(raw) > token.MaxLength {
+		return nil, identity.TokenInvalid.Because("too long for a token")
+	}
+	now := s.Now()
+	key := sha256.Sum256([]byte(raw))
+	if held, ok := s.held(key); ok && held.live.Token.Door == form.Door() && !s.Stale() {
+		if err := s.good(&held.live, kind, now); err == nil {
+			s.use(held, now)
+			return &held.live, nil
+		}
+		// Refused on what may be a minute old (an idle clock that another node moved): the store decides.
+	}
+	mark := s.cache.mark() // before reading: what ends while we read is newer than the mark
+	facts, err := form.Read(raw)
+	if err != nil {
+		return nil, err
+	}
+	live, err := s.load(ctx, facts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.good(live, kind, now); err != nil {
+		return nil, err
+	}
+	held := &cached{live: *live, mark: mark, loadedAt: now}
+	held.seen.Store(live.Session.SeenAt.UnixMicro())
+	if kind == identity.AccessToken {
+		s.keep(key, held)
+	}
+	s.use(held, now)
+	return &held.live, nil
+}
+
+// Find is Check for a token that may be any of several forms' and kinds'.
+func (s *Service) Find(ctx context.Context, forms []token.Form, raw string, kinds ...identity.TokenKind) (*Live, error) {
+	if len(raw) > token.MaxLength {
+		return nil, identity.TokenInvalid.Because("too long for a token")
+	}
+	if held, ok := s.held(sha256.Sum256([]byte(raw))); ok { // its text says whose it is: no two forms print the same
+		if i := slices.IndexFunc(forms, func(f token.Form) bool { return f.Door() == held.live.Token.Door }); i >= 0 {
+			forms = forms[i : i+1]
+		}
+	}
+	unknown := identity.TokenInvalid.Because("unknown token")
+	for _, form := range forms {
+		if !form.Looks(raw) {
+			continue
+		}
+		for _, kind := range kinds {
+			live, err := s.Check(ctx, form, raw, kind)
+			if err == nil || !errors.Is(err, identity.TokenInvalid) {
+				return live, err
+			}
+		}
+	}
+	return nil, unknown
+}
+
+// load reads what the token names.
+func (s *Service) load(ctx context.Context, facts token.Facts) (*Live, error) {
+	live := &Live{Token: facts}
+	err := s.Store.View(ctx, func(r identity.Reader) error {
+		if facts.Opaque != nil {
+			t, err := r.OpaqueToken(ctx, facts.Opaque)
+			if errors.Is(err, identity.NotFound) {
+				return identity.TokenInvalid.Because("unknown token")
+			}
+			if err != nil {
+				return err
+			}
+			facts.ID, facts.Kind, facts.SessionID, facts.Generation = hex.EncodeToString(t.Hash), t.Kind, t.SessionID, t.Generation
+			facts.IssuedAt, facts.ExpiresAt = t.CreatedAt, t.ExpiresAt
+		}
+		if facts.SessionID == "" {
+			live.Token = facts
+			return s.loadOwn(ctx, r, facts)
+		}
+		session, err := r.Session(ctx, facts.SessionID)
+		if errors.Is(err, identity.NotFound) {
+			return identity.TokenRevoked.Because("the session has ended")
+		}
+		if err != nil {
+			return err
+		}
+		subject, err := r.Subject(ctx, session.SubjectID)
+		if errors.Is(err, identity.NotFound) {
+			return identity.TokenRevoked.Because("the session has ended")
+		}
+		if err != nil {
+			return err
+		}
+		if facts.Opaque != nil {
+			facts.SubjectID, facts.ClientID, facts.Scopes = session.SubjectID, session.ClientID, session.Scopes // opaque tokens carry none of it
+		}
+		if facts.ID != "" && session.Door == facts.Door {
+			_, err := r.RevokedToken(ctx, facts.ID)
+			if err == nil {
+				return identity.TokenRevoked.Because("the token was revoked")
+			}
+			if !errors.Is(err, identity.NotFound) {
+				return err
+			}
+		}
+		live.Token, live.Session, live.Subject = facts, session, subject
+		return nil
+	})
+	return live, err
+}
+
+// loadOwn checks a client's own token: not revoked, and the client still there.
+func (s *Service) loadOwn(ctx context.Context, r identity.Reader, facts token.Facts) error {
+	_, err := r.RevokedToken(ctx, facts.ID)
+	if err == nil {
+		return identity.TokenRevoked.Because("the token was revoked")
+	}
+	if !errors.Is(err, identity.NotFound) {
+		return err
+	}
+	client, err := r.Client(ctx, facts.ClientID)
+	if errors.Is(err, identity.NotFound) || err == nil && !client.SuspendedAt.IsZero() {
+		return identity.TokenRevoked.Because("the client is gone")
+	}
+	return err
+}
+
+// good judges what was read, at this instant.
+func (s *Service) good(live *Live, kind identity.TokenKind, now time.Time) error {
+	facts, session := &live.Token, &live.Session
+	switch {
+	case facts.Kind != kind, facts.TicketID != "":
+		return identity.TokenInvalid.Because("not a token for this use")
+	case !facts.NotBefore.IsZero() && now.Add(clockSkew).Before(facts.NotBefore):
+		return identity.TokenInvalid.Because("not valid yet")
+	case !now.Before(facts.ExpiresAt):
+		return identity.TokenExpired.Because("the token has expired")
+	case facts.SessionID == "":
+		return nil
+	case session.Door != facts.Door, session.SubjectID != facts.SubjectID:
+		return identity.TokenInvalid.Because("not a token for this use")
+	case !session.EndedAt.IsZero(), !live.Subject.Active():
+		return identity.TokenRevoked.Because("the session has ended")
+	case !now.Before(session.Ends()) && !now.Before(s.ends(session)):
+		return identity.TokenExpired.Because("the session has expired")
+	}
+	rules := s.Rules[facts.Door]
+	if kind == identity.AccessToken && rules.OneAccess && facts.Generation != session.Generation {
+		if facts.Generation != session.Generation-1 || !now.Before(session.RefreshedAt.Add(rules.Grace)) {
+			return identity.TokenRevoked.Because("the token was replaced by a newer one")
+		}
+	}
+	return nil
+}
+
+// clockSkew forgives nodes whose clocks differ a little when one checks what another has just printed.
+const clockSkew = 5 * time.Second
+
+// ends is the session's end with the uses that this node has noted and not yet written.
+func (s *Service) ends(session *identity.Session) time.Time {
+	if session.IdleTTL == 0 {
+		return session.ExpiresAt
+	}
+	if seen, ok := s.touched.last(session.ID); ok && seen.After(session.SeenAt) {
+		moved := *session
+		moved.SeenAt = seen
+		return moved.Ends()
+	}
+	return session.Ends()
+}
+
+// use notes that the session was used now.
+func (s *Service) use(held *cached, now time.Time) {
+	if held.live.Session.ID == "" || held.live.Session.IdleTTL == 0 {
+		return
+	}
+	seen := held.seen.Load()
+	if now.UnixMicro()-seen >= touchAfter.Microseconds() && held.seen.CompareAndSwap(seen, now.UnixMicro()) {
+		s.touched.note(held.live.Session.ID, now)
+	}
+}
+
+// Changed forgets what ended or changed. It is a listener of the change feed.
+func (s *Service) Changed(changes []identity.Change) {
+	for _, c := range changes {
+		switch c.Kind {
+		case identity.SessionChanged, identity.SubjectChanged, identity.RevocationAdded, identity.ClientChanged:
+			s.cache.forget(c.ID, s.Now())
+		case identity.EverythingChanged:
+			s.cache.forgetAll()
+		}
+	}
+}
+
+// cacheKey is the SHA-256 of a token.
+type cacheKey = [sha256.Size]byte
+
+type cached struct {
+	live     Live
+	mark     int64
+	loadedAt time.Time
+	seen     atomic.Int64 // microseconds; when the session was last noted as used
+}
+
+// cache holds checked tokens, and for a little longer than it holds any of them which ids have changed: an entry is good if
+// no id of it changed after the entry's mark. So an entry that was being read while its session ended is never good.
+type cache struct {
+	once    sync.Once
+	tokens  *otter.Cache[cacheKey, *cached]
+	changes atomic.Int64 // counts changes; an entry's mark is its value before reading
+	swept   atomic.Int64 // unix seconds of the last sweep
+	ids     sync.Map     // changed id -> changedID
+	all     atomic.Int64 // the change at which everything was forgotten
+}
+
+type changedID struct {
+	change int64
+	at     time.Time
+}
+
+func (c *cache) start() {
+	c.once.Do(func() {
+		c.tokens = otter.Must(&otter.Options[cacheKey, *cached]{
+			MaximumWeight: cachedTokens,
+			Weigher: func(_ cacheKey, held *cached) uint32 {
+				l := &held.live
+				return uint32(1024 + len(l.Session.Attributes) + len(l.Session.UserAgent) + len(l.Subject.Name) + attributesSize(l.Subject.Attributes))
+			},
+		})
+	})
+}
+
+func attributesSize(a identity.Attributes) (n int) {
+	for _, json := range a {
+		n += len(json)
+	}
+	return n
+}
+
+func (c *cache) mark() int64 { return c.changes.Load() }
+
+func (c *cache) forget(id string, now time.Time) {
+	c.ids.Store(id, changedID{c.changes.Add(1), now})
+	// Ids are kept twice as long as any entry, then dropped; one caller in each minute does it.
+	last := c.swept.Load()
+	if now.Unix()-last >= int64(cachedFor/time.Second) && c.swept.CompareAndSwap(last, now.Unix()) {
+		c.ids.Range(func(id, v any) bool {
+			if now.Sub(v.(changedID).at) > 3*cachedFor {
+				c.ids.Delete(id)
+			}
+			return true
+		})
+	}
+}
+
+func (c *cache) forgetAll() { c.all.Store(c.changes.Add(1)) }
+
+func (c *cache) changedSince(id string, mark int64) bool {
+	if id == "" {
+		return false
+	}
+	v, ok := c.ids.Load(id)
+	return ok && v.(changedID).change > mark
+}
+
+func (s *Service) held(key cacheKey) (*cached, bool) {
+	s.cache.start()
+	held, ok := s.cache.tokens.GetIfPresent(key)
+	if !ok {
+		return nil, false
+	}
+	l := &held.live
+	if s.Now().Sub(held.loadedAt) >= cachedFor || s.cache.all.Load() > held.mark ||
+		s.cache.changedSince(string(l.Session.ID), held.mark) || s.cache.changedSince(string(l.Session.SubjectID), held.mark) ||
+		s.cache.changedSince(string(l.Session.ActorID), held.mark) || s.cache.changedSince(string(l.Token.ClientID), held.mark) ||
+		s.cache.changedSince(l.Token.ID, held.mark) {
+		s.cache.tokens.Invalidate(key)
+		return nil, false
+	}
+	return held, true
+}
+
+func (s *Service) keep(key cacheKey, held *cached) {
+	s.cache.start()
+	s.cache.tokens.Set(key, held)
+}
+
+// touched are the idle clocks that moved and are not written yet.
+type touched struct {
+	mu   sync.Mutex
+	seen map[identity.SessionID]time.Time
+}
+
+func (t *touched) note(id identity.SessionID, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.seen == nil {
+		t.seen = map[identity.SessionID]time.Time{}
+	}
+	if at.After(t.seen[id]) {
+		t.seen[id] = at
+	}
+}
+
+func (t *touched) last(id identity.SessionID) (time.Time, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, ok := t.seen[id]
+	return at, ok
+}
+
+func (t *touched) take() map[identity.SessionID]time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seen := t.seen
+	t.seen = nil
+	return seen
+}
+
+func (t *touched) putBack(seen map[identity.SessionID]time.Time) {
+	for id, at := range seen {
+		t.note(id, at)
+	}
+}

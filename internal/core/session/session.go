@@ -1,0 +1,343 @@
+// Package session keeps people signed in: begin, check, refresh, switch organisation, end, and detection of stolen tokens.
+//
+// A token is a printed form of a session. Checking one is local: signature, times, and what this node knows of ended
+// sessions; the store is asked once for each token and node. A refresh token is spent when presented and its successor
+// returned; one presented again after the door's grace means that two parties hold it, so the session ends (RFC 9700,
+// section 4.14.2).
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/policy"
+	"gatehouse/internal/identity"
+)
+
+// Rules say how one door's sessions and tokens live. They are the door's contract as data; a security policy can only
+// shorten them.
+type Rules struct {
+	AccessTTL       time.Duration
+	SessionTTL      time.Duration // to the end of an ordinary session
+	RememberTTL     time.Duration // to the end of a remembered one; 0: as SessionTTL
+	MaxTTL          time.Duration // a refresh moves the end, never past this age; 0: a refresh does not move it
+	IdleTTL         time.Duration // 0: none
+	RememberIdleTTL time.Duration
+	Rotates         bool          // a refresh token is spent when presented
+	Grace           time.Duration // a spent one is answered with the same successor for so long
+	OneAccess       bool          // an access token is good only with the newest generation, and for Grace after
+	Opaque          []identity.TokenKind
+}
+
+// MAC derives opaque tokens: a keyed pseudo-random function with the house's own key.
+type MAC interface {
+	MAC(purpose string, parts ...[]byte) []byte
+}
+
+// Service is the one place that begins, checks and ends sessions.
+type Service struct {
+	Store    identity.Store
+	Log      *audit.Log
+	Policies *policy.Service
+	Keys     MAC
+	Rules    map[identity.Door]Rules
+	Stale    func() bool // the change feed cannot be read: check against the store, not the cache
+	Now      func() time.Time
+	Rand     io.Reader
+
+	cache   cache
+	touched touched
+	once    sync.Once
+}
+
+// Start is what a sign-in knows when it begins a session.
+type Start struct {
+	Caller         identity.Caller
+	Subject        identity.Subject
+	Policy         identity.Policy // the effective one
+	ClientID       identity.ClientID
+	OrganisationID identity.OrganisationID
+	ActorID        identity.SubjectID
+	AMR            []string
+	Scopes         []string
+	Remember       bool
+	KeepsSpent     bool
+	Attributes     []byte
+}
+
+// Begin creates the session in the transaction of what proved the person.
+func (s *Service) Begin(ctx context.Context, tx identity.Tx, in Start) (identity.Session, error) {
+	rules := s.Rules[in.Caller.Door]
+	now := s.Now()
+	id, err := identity.NewID(now, s.Rand)
+	if err != nil {
+		return identity.Session{}, err
+	}
+	ttl, idle := rules.SessionTTL, rules.IdleTTL
+	if in.Remember {
+		ttl, idle = max(ttl, rules.RememberTTL), rules.RememberIdleTTL
+	}
+	session := identity.Session{
+		ID: identity.SessionID(id), SubjectID: in.Subject.ID, Door: in.Caller.Door, ClientID: in.ClientID,
+		OrganisationID: in.OrganisationID, ActorID: in.ActorID, AMR: in.AMR, Scopes: in.Scopes,
+		Remember: in.Remember, KeepsSpent: in.KeepsSpent, Generation: 1,
+		Address: in.Caller.Address, UserAgent: clip(in.Caller.UserAgent, 256), Attributes: in.Attributes,
+		PreviousSignIn: in.Subject.LastSignInAt, AuthenticatedAt: now, CreatedAt: now, RefreshedAt: now, SeenAt: now,
+		IdleTTL: tighter(idle, in.Policy.SessionIdle), ExpiresAt: now.Add(tighter(ttl, in.Policy.SessionMax)), AbsoluteAt: now.Add(tighter(max(ttl, rules.MaxTTL), in.Policy.SessionMax)),
+	}
+	if err := tx.CreateSession(ctx, session); err != nil {
+		return identity.Session{}, err
+	}
+	if err := s.printOpaque(ctx, tx, session); err != nil {
+		return identity.Session{}, err
+	}
+	if in.ActorID == "" {
+		if err := tx.TouchSignIn(ctx, in.Subject.ID, now); err != nil {
+			return identity.Session{}, err
+		}
+		if in.OrganisationID != "" && in.OrganisationID != in.Subject.LastOrgID {
+			if err := tx.SetLastOrg(ctx, in.Subject.ID, in.OrganisationID); err != nil {
+				return identity.Session{}, err
+			}
+		}
+	}
+	return session, nil
+}
+
+// AccessEnds gives the end of an access token printed at the session's newest refresh.
+func (s *Service) AccessEnds(session identity.Session) time.Time {
+	return earlier(session.RefreshedAt.Add(s.Rules[session.Door].AccessTTL), session.ExpiresAt)
+}
+
+// Opaque prints the session's opaque token of a kind: 64 lower-case hex digits. It is derived, not drawn, so that a repeated
+// refresh inside the grace is answered with the same successor by every node, though the store holds only hashes.
+func (s *Service) Opaque(session identity.Session, kind identity.TokenKind) string {
+	return hex.EncodeToString(s.Keys.MAC("opaque-token", []byte(session.Door), []byte(kind), []byte(session.ID),
+		strconv.AppendInt(nil, session.Generation, 10)))
+}
+
+func (s *Service) printOpaque(ctx context.Context, tx identity.Tx, session identity.Session) error {
+	for _, kind := range s.Rules[session.Door].Opaque {
+		hash := sha256.Sum256([]byte(s.Opaque(session, kind)))
+		ends := session.ExpiresAt
+		if kind == identity.AccessToken {
+			ends = s.AccessEnds(session)
+		}
+		if err := tx.CreateOpaqueToken(ctx, identity.OpaqueToken{
+			Hash: hash[:], SessionID: session.ID, Kind: kind, Generation: session.Generation,
+			CreatedAt: session.RefreshedAt, ExpiresAt: ends,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// End ends one session. It answers false if it had ended before.
+func (s *Service) End(ctx context.Context, caller identity.Caller, id identity.SessionID, reason string) (bool, error) {
+	var ended bool
+	err := s.Store.Update(ctx, func(tx identity.Tx) (err error) {
+		session, err := tx.Session(ctx, id)
+		if errors.Is(err, identity.NotFound) {
+			ended = false
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		ended, err = s.EndIn(ctx, tx, caller, session, reason)
+		return err
+	})
+	return ended, err
+}
+
+// EndIn is End inside another verb's transaction.
+func (s *Service) EndIn(ctx context.Context, tx identity.Tx, caller identity.Caller, session identity.Session, reason string) (bool, error) {
+	now := s.Now()
+	ended, err := tx.EndSession(ctx, session.ID, reason, now)
+	if err != nil || !ended {
+		return false, err
+	}
+	if err := tx.Announce(ctx, identity.SessionChanged, string(session.ID), now); err != nil {
+		return false, err
+	}
+	return true, s.Log.Record(ctx, tx, caller, audit.Entry{
+		Action: "session.end", Reason: reason, SubjectID: session.SubjectID, SessionID: session.ID,
+		ClientID: session.ClientID, OrganisationID: session.OrganisationID,
+	})
+}
+
+// EndAllIn ends all sessions of a subject but the one kept ("": none), inside another verb's transaction.
+func (s *Service) EndAllIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, keep identity.SessionID, reason string) error {
+	now := s.Now()
+	ended, err := tx.EndSessionsOf(ctx, id, keep, reason, now)
+	if err != nil {
+		return err
+	}
+	for _, session := range ended {
+		if err := tx.Announce(ctx, identity.SessionChanged, string(session), now); err != nil {
+			return err
+		}
+		if err := s.Log.Record(ctx, tx, caller, audit.Entry{
+			Action: "session.end", Reason: reason, SubjectID: id, SessionID: session,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EndAll is EndAllIn in a transaction of its own.
+func (s *Service) EndAll(ctx context.Context, caller identity.Caller, id identity.SubjectID, keep identity.SessionID, reason string) error {
+	return s.Store.Update(ctx, func(tx identity.Tx) error { return s.EndAllIn(ctx, tx, caller, id, keep, reason) })
+}
+
+// Enter makes an organisation the session's ("": none) with a new generation, so that a door prints a new token. Who is not a
+// member, or comes to an expired or unknown organisation, gets one answer: identity.Denied.
+func (s *Service) Enter(ctx context.Context, caller identity.Caller, id identity.SessionID, organisation identity.OrganisationID) (identity.Session, error) {
+	var entered identity.Session
+	err := s.Store.Update(ctx, func(tx identity.Tx) error {
+		now := s.Now()
+		session, err := tx.Session(ctx, id)
+		if err != nil {
+			return err
+		}
+		if session.ActorID != "" {
+			return identity.Denied.Because("not while acting as another person")
+		}
+		if organisation != "" {
+			if err := s.mayEnter(ctx, tx, session.SubjectID, organisation); err != nil {
+				return err
+			}
+			if err := tx.SetLastOrg(ctx, session.SubjectID, organisation); err != nil {
+				return err
+			}
+		}
+		before := session.OrganisationID
+		session.OrganisationID = organisation
+		if err := tx.UpdateSession(ctx, session); err != nil {
+			return err
+		}
+		if entered, err = s.advance(ctx, tx, session, now); err != nil {
+			return err
+		}
+		return s.Log.Record(ctx, tx, caller, audit.Entry{
+			Action: "session.enter", SubjectID: session.SubjectID, SessionID: id, OrganisationID: organisation,
+			Before: map[string]any{"organisation": before}, After: map[string]any{"organisation": organisation},
+		})
+	})
+	return entered, err
+}
+
+func (s *Service) mayEnter(ctx context.Context, r identity.Reader, subject identity.SubjectID, organisation identity.OrganisationID) error {
+	refused := identity.Denied.Because("this organisation cannot be entered")
+	o, err := r.Organisation(ctx, organisation)
+	if errors.Is(err, identity.NotFound) {
+		return refused
+	}
+	if err != nil {
+		return err
+	}
+	memberships, err := r.Memberships(ctx, subject)
+	if err != nil {
+		return err
+	}
+	for _, m := range memberships {
+		if m.OrganisationID == organisation && !o.ExpiredAt(s.Now()) {
+			return nil
+		}
+	}
+	return refused
+}
+
+// advance raises the session's generation and prints its opaque tokens anew.
+func (s *Service) advance(ctx context.Context, tx identity.Tx, session identity.Session, now time.Time) (identity.Session, error) {
+	rules := s.Rules[session.Door]
+	ends := session.ExpiresAt
+	if rules.MaxTTL > 0 {
+		ttl := rules.SessionTTL
+		if session.Remember {
+			ttl = max(ttl, rules.RememberTTL)
+		}
+		if moved := earlier(now.Add(ttl), session.AbsoluteAt); moved.After(ends) {
+			ends = moved
+		}
+	}
+	advanced, err := tx.AdvanceSession(ctx, session.ID, session.Generation, now, ends)
+	if err != nil {
+		return session, err
+	}
+	if !advanced {
+		return session, identity.TokenRevoked.Because("the session has ended")
+	}
+	session.Generation++
+	session.RefreshedAt, session.SeenAt, session.ExpiresAt = now, now, ends
+	if err := s.printOpaque(ctx, tx, session); err != nil {
+		return session, err
+	}
+	if rules.OneAccess {
+		return session, tx.Announce(ctx, identity.SessionChanged, string(session.ID), now)
+	}
+	return session, nil
+}
+
+// Run writes the idle clocks back until ctx ends: at most once a minute for each session, so that a killed process loses at
+// most a minute of them.
+func (s *Service) Run(ctx context.Context) {
+	tick := time.NewTicker(touchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			// One last write with a clock of its own: the process is stopping in good order.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			s.Flush(last)
+			cancel()
+			return
+		case <-tick.C:
+			s.Flush(ctx)
+		}
+	}
+}
+
+// Flush writes the idle clocks now.
+func (s *Service) Flush(ctx context.Context) {
+	seen := s.touched.take()
+	if len(seen) == 0 {
+		return
+	}
+	err := s.Store.Update(ctx, func(tx identity.Tx) error { return tx.TouchSessions(ctx, seen) })
+	if err != nil {
+		s.touched.putBack(seen)
+		slog.WarnContext(ctx, "idle clocks not written; will try again", "sessions", len(seen), "err", err)
+	}
+}
+
+func tighter(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}

@@ -1,0 +1,497 @@
+// Package signin is the one way in: a state machine that every door drives and none can shorten.
+//
+//	Password ─► signed in
+//	         ─► more proof needed (ticket) ─► Proof ─► signed in
+//	         ─► password must change (ticket) ─► Change ─► signed in, or more proof needed
+//	         ─► refused: BadCredential, Locked, Suspended, Unverified, Busy, …
+//
+// A ticket is no session: one purpose, minutes long, counted tries, spent by one guarded statement. Every door prints the same
+// outcomes in its own words; a door whose contract has no second step gets a refusal where one is due.
+package signin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/login"
+	"gatehouse/internal/core/policy"
+	"gatehouse/internal/core/session"
+	"gatehouse/internal/identity"
+)
+
+// Factor is a second factor that answers with a typed code. One folder of internal/factor each; app lists them, strongest
+// first.
+type Factor interface {
+	Kind() identity.CredentialKind
+	AMR() string // RFC 8176
+	// Offer prepares the factor for one ticket, inside its transaction: mail and SMS make a code and enqueue it. What it
+	// returns is kept in the ticket for Check. offered is false where the factor cannot be used now.
+	Offer(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject, c identity.Credential) (memory string, offered bool, err error)
+	// Check says whether the code is right, and spends it in the same transaction so that it never works twice.
+	Check(ctx context.Context, tx identity.Tx, c identity.Credential, memory, code string) (bool, error)
+}
+
+// Limits bound guessing across all doors; a login's own limit is the policy's.
+type Limits struct {
+	AddressFailures int           // failures from one address (IPv4, or IPv6 /64) …
+	AddressWindow   time.Duration // … in this time
+	FactorFailures  int           // wrong codes of one person, over all her tickets …
+	FactorWindow    time.Duration // … in this time
+	TicketTTL       time.Duration
+	TicketTries     int
+}
+
+// DefaultLimits give a guesser of six-digit codes at most 960 tries a day at three good codes in a million each: a chance of
+// 0.3 % a day, and only with the right password.
+var DefaultLimits = Limits{
+	AddressFailures: 100, AddressWindow: 15 * time.Minute,
+	FactorFailures: 10, FactorWindow: 15 * time.Minute,
+	TicketTTL: 5 * time.Minute, TicketTries: 5,
+}
+
+// Service signs people in.
+type Service struct {
+	Store     identity.Store
+	Sessions  *session.Service
+	Passwords *credential.Passwords
+	Factors   []Factor
+	Log       *audit.Log
+	Limits    Limits
+	Now       func() time.Time
+	Rand      io.Reader
+}
+
+// Landing says which organisation a new session is for.
+type Landing int
+
+const (
+	NoOrganisation Landing = iota
+	LastOrOnly             // the last used if she may still enter it, else her only one, else none
+	LastOrFirst            // the last used, else the first of her memberships
+)
+
+// Steps are those that the door's contract has. A step that is due at a door without it is a refusal.
+type Steps struct {
+	Proof  bool
+	Change bool
+}
+
+// TicketForm says how a ticket is shown to its holder.
+type TicketForm int
+
+const (
+	OpaqueTicket TicketForm = iota // 256 bit, base64url
+	UUIDTicket                     // a random UUID, for contracts that want one
+)
+
+// PasswordInput is a first step.
+type PasswordInput struct {
+	Caller      identity.Caller
+	Login       string
+	Password    identity.Secret
+	NewPassword identity.Secret // "": keep; otherwise set it once the person has fully signed in
+	ClientID    identity.ClientID
+	Scopes      []string
+	Remember    bool
+	KeepsSpent  bool
+	Landing     Landing
+	Steps       Steps
+	TicketForm  TicketForm
+	TicketTTL   time.Duration // 0: the house's
+	Attributes  []byte        // the door's own, for the session
+	// Demand reads a door's own words for "members need a second factor" off the organisation that she lands in. May be nil.
+	Demand func(identity.Organisation) identity.Demand
+}
+
+// Outcome is where the machine stands. Exactly one of Session.ID and Ticket is set.
+type Outcome struct {
+	Subject identity.Subject
+	Session identity.Session // signed in
+	Ticket  *Ticket          // more to do
+}
+
+// Ticket is what its holder may know.
+type Ticket struct {
+	ID        identity.TicketID
+	Secret    identity.Secret // what its holder shows; only its hash is stored
+	Purpose   string          // ProofDue or ChangeDue
+	Factors   []identity.CredentialKind
+	TriesLeft int
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// What a ticket is for.
+const (
+	ProofDue  = "signin.proof"
+	ChangeDue = "signin.change"
+)
+
+// intent is what the machine remembers from step to step, in the ticket.
+type intent struct {
+	LoginKey        string                  `json:"login_key"`
+	ClientID        identity.ClientID       `json:"client_id,omitempty"`
+	Scopes          []string                `json:"scopes,omitempty"`
+	Remember        bool                    `json:"remember,omitempty"`
+	KeepsSpent      bool                    `json:"keeps_spent,omitempty"`
+	Attributes      json.RawMessage         `json:"attributes,omitempty"`
+	Org             identity.OrganisationID `json:"organisation,omitempty"`
+	AMR             []string                `json:"amr"`
+	NeedsProof      bool                    `json:"needs_proof,omitempty"`
+	Steps           Steps                   `json:"steps"`
+	TicketForm      TicketForm              `json:"ticket_form,omitempty"`
+	TicketTTL       time.Duration           `json:"ticket_ttl,omitempty"`
+	NewHash         string                  `json:"new_hash,omitempty"` // a prepared password, set at the end
+	PasswordVersion int64                   `json:"password_version"`
+	Offers          []offer                 `json:"offers,omitempty"`
+}
+
+type offer struct {
+	Kind   identity.CredentialKind `json:"kind"`
+	Memory string                  `json:"memory,omitempty"`
+}
+
+// candidate is what one look at the store says about a login.
+type candidate struct {
+	known    bool
+	context  credential.Context
+	landing  identity.OrganisationID
+	demand   identity.Demand
+	enrolled []identity.Credential
+}
+
+// Password takes the first step.
+func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, error) {
+	folded, err := login.Fold(in.Login)
+	if err != nil {
+		folded = login.Folded("\x00" + in.Login) // no login can be that: unknown, at the same cost
+	}
+	key := loginKey(string(folded))
+	who, err := s.look(ctx, in, string(folded), key)
+	if err != nil {
+		return Outcome{}, err
+	}
+	match, rehashed, err := s.verify(ctx, who, in.Password)
+	if err != nil {
+		return Outcome{}, err
+	}
+	var weak error
+	todo := intent{
+		LoginKey: key, ClientID: in.ClientID, Scopes: in.Scopes, Remember: in.Remember, KeepsSpent: in.KeepsSpent,
+		Attributes: in.Attributes, Org: who.landing, AMR: []string{"pwd"}, Steps: in.Steps, TicketForm: in.TicketForm, TicketTTL: in.TicketTTL,
+	}
+	if match {
+		todo.PasswordVersion = who.context.Current.Version
+		todo.NeedsProof = who.needsProof(s.Factors)
+		if in.NewPassword != "" && who.context.Subject.Active() {
+			// A refusal waits until the lock was looked at: it would tell a guesser that the password is right.
+			if todo.NewHash, weak = s.Passwords.Prepare(ctx, who.context, in.Caller.Door, in.NewPassword); weak != nil && !refuses(weak) {
+				return Outcome{}, weak
+			}
+		}
+	}
+	var out Outcome
+	var refusal error
+	err = s.Store.Update(ctx, func(tx identity.Tx) error {
+		out, refusal = Outcome{}, nil
+		// Looked at again here, or parallel guesses would slip past the lock.
+		if refusal, err = s.locked(ctx, tx, in.Caller, key); refusal != nil || err != nil {
+			return err
+		}
+		if !match {
+			refusal = identity.BadCredential.Because("login or password is wrong")
+			return s.countFailure(ctx, tx, in.Caller, key, who)
+		}
+		if refusal, err = s.admit(ctx, tx, who.context.Subject.ID, todo.PasswordVersion); err != nil {
+			return err
+		}
+		if refusal == nil {
+			refusal = weak
+		}
+		if refusal != nil {
+			return s.record(ctx, tx, in.Caller, who.context.Subject.ID, refusal)
+		}
+		if rehashed != "" && todo.NewHash == "" {
+			upgraded := *who.context.Current
+			upgraded.Hash = rehashed
+			if _, err := tx.UpdateCredential(ctx, upgraded); err != nil {
+				return err
+			}
+			todo.PasswordVersion = upgraded.Version + 1
+		}
+		if err := tx.ClearAttempts(ctx, key); err != nil {
+			return err
+		}
+		if out, refusal, err = s.proceed(ctx, tx, in.Caller, who.context, todo); err != nil || refusal == nil {
+			return err
+		}
+		return s.record(ctx, tx, in.Caller, who.context.Subject.ID, refusal)
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	return out, refusal
+}
+
+// look reads all that the first step needs in one snapshot.
+func (s *Service) look(ctx context.Context, in PasswordInput, folded, key string) (candidate, error) {
+	var who candidate
+	err := s.Store.View(ctx, func(r identity.Reader) error {
+		who = candidate{}
+		refusal, err := s.locked(ctx, r, in.Caller, key)
+		if err != nil || refusal != nil {
+			return errors.Join(err, refusal) // before any hash: a locked login costs no work
+		}
+		subject, err := r.SubjectByLogin(ctx, folded)
+		if errors.Is(err, identity.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if who.context, err = s.Passwords.Load(ctx, r, subject); err != nil {
+			return err
+		}
+		if who.context.Current == nil {
+			return nil // nothing to prove herself with here: as unknown
+		}
+		who.known = true
+		land, found := landing(in.Landing, subject, who.context.Organisations, s.Now())
+		if found {
+			who.landing = land.ID
+			if in.Demand != nil {
+				who.demand = in.Demand(land)
+			}
+		}
+		who.enrolled, err = r.Credentials(ctx, subject.ID)
+		return err
+	})
+	return who, err
+}
+
+func landing(l Landing, subject identity.Subject, all []identity.Organisation, now time.Time) (identity.Organisation, bool) {
+	open := slices.DeleteFunc(slices.Clone(all), func(o identity.Organisation) bool { return o.ExpiredAt(now) })
+	if l == NoOrganisation || len(open) == 0 {
+		return identity.Organisation{}, false
+	}
+	for _, o := range open {
+		if o.ID == subject.LastOrgID {
+			return o, true
+		}
+	}
+	if l == LastOrFirst || len(open) == 1 {
+		return open[0], true
+	}
+	return identity.Organisation{}, false
+}
+
+// verify hashes outside every transaction: it takes tens of milliseconds, and SQLite has one writer. An unknown login is
+// checked against a decoy: same work, same answer, same time.
+func (s *Service) verify(ctx context.Context, who candidate, pw identity.Secret) (match bool, rehashed string, err error) {
+	if !who.known {
+		return false, "", s.Passwords.Hasher.VerifyDecoy(ctx, pw)
+	}
+	match, rehash, err := s.Passwords.Hasher.Verify(ctx, who.context.Current.Hash, pw, who.context.Subject.Email)
+	if err != nil || !match || !rehash {
+		return match, "", err
+	}
+	rehashed, err = s.Passwords.Hasher.Hash(ctx, pw)
+	if errors.Is(err, identity.Busy) {
+		return true, "", nil // the old hash serves once more
+	}
+	return true, rehashed, err
+}
+
+// needsProof says whether a second factor is due: the policy or the organisation demands one, or she has one and none forbids it.
+func (c candidate) needsProof(factors []Factor) bool {
+	if c.context.Policy.SecondFactor == identity.FactorNeeded || c.demand == identity.FactorNeeded {
+		return true
+	}
+	return len(c.usable(factors)) > 0
+}
+
+func (c candidate) usable(factors []Factor) []identity.Credential {
+	return usable(c.context.Policy, c.enrolled, factors)
+}
+
+// usable gives her second factors that the policy allows, in the house's order.
+func usable(p identity.Policy, enrolled []identity.Credential, factors []Factor) []identity.Credential {
+	var list []identity.Credential
+	for _, f := range factors {
+		for _, c := range enrolled {
+			if c.Kind == f.Kind() && policy.Allows(p, c.Kind) {
+				list = append(list, c)
+			}
+		}
+	}
+	return list
+}
+
+// admit looks at the subject as she stands now.
+func (s *Service) admit(ctx context.Context, r identity.Reader, id identity.SubjectID, passwordVersion int64) (refusal, err error) {
+	subject, err := r.Subject(ctx, id)
+	if errors.Is(err, identity.NotFound) {
+		return identity.BadCredential.Because("login or password is wrong"), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !subject.SuspendedAt.IsZero():
+		return identity.Suspended.Because("this account is suspended"), nil
+	case subject.AwaitsVerification():
+		return identity.Unverified.Because("the e-mail address is not confirmed yet"), nil
+	}
+	current, err := r.Credential(ctx, id, identity.Password)
+	if errors.Is(err, identity.NotFound) || err == nil && current.Version != passwordVersion {
+		return identity.BadCredential.Because("login or password is wrong"), nil // changed since it was read
+	}
+	return nil, err
+}
+
+// proceed goes on from a proven first factor: change, proof, or session.
+func (s *Service) proceed(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
+	if todo.NewHash == "" {
+		due, kind := s.changeDue(c)
+		if due {
+			if !todo.Steps.Change {
+				return Outcome{}, kind, nil
+			}
+			return s.issue(ctx, tx, caller, c, todo, ChangeDue)
+		}
+	}
+	if todo.NeedsProof {
+		if !todo.Steps.Proof {
+			return Outcome{}, identity.FactorRequired.Because("a second factor is needed, and this way in has no step for it"), nil
+		}
+		return s.issue(ctx, tx, caller, c, todo, ProofDue)
+	}
+	return s.finish(ctx, tx, caller, c, todo)
+}
+
+func (s *Service) changeDue(c credential.Context) (bool, error) {
+	if c.Current.MustChange {
+		return true, identity.PasswordDue.Because("the password must be changed first")
+	}
+	if days := c.Policy.Password.MaxAgeDays; days > 0 && s.Now().Sub(c.Current.UpdatedAt) > time.Duration(days)*24*time.Hour {
+		return true, identity.PasswordExpired.Because("the password has expired and must be changed")
+	}
+	return false, nil
+}
+
+// finish sets a waiting new password and begins the session.
+func (s *Service) finish(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
+	if todo.NewHash != "" {
+		current, err := tx.Credential(ctx, c.Subject.ID, identity.Password)
+		if err != nil {
+			return Outcome{}, nil, err
+		}
+		change := credential.Change{
+			Caller: caller, SubjectID: c.Subject.ID, Hash: todo.NewHash, Based: &current, Reason: "changed at sign-in",
+		}
+		if err := s.Passwords.SetIn(ctx, tx, change); err != nil {
+			return Outcome{}, nil, err
+		}
+	}
+	begun, err := s.Sessions.Begin(ctx, tx, session.Start{
+		Caller: caller, Subject: c.Subject, Policy: c.Policy, ClientID: todo.ClientID, OrganisationID: todo.Org, AMR: todo.AMR,
+		Scopes: todo.Scopes, Remember: todo.Remember, KeepsSpent: todo.KeepsSpent, Attributes: todo.Attributes,
+	})
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	err = s.Log.Record(ctx, tx, caller, audit.Entry{
+		Action: "signin", SubjectID: c.Subject.ID, ActorID: c.Subject.ID, SessionID: begun.ID, ClientID: todo.ClientID, OrganisationID: todo.Org,
+		After: map[string]any{"amr": todo.AMR},
+	})
+	return Outcome{Subject: c.Subject, Session: begun}, nil, err
+}
+
+// refuses says whether err is an answer to the request rather than trouble in the house.
+func refuses(err error) bool {
+	k := identity.KindOf(err)
+	return k != identity.Internal && k != identity.Unavailable && k != identity.Busy
+}
+
+func (s *Service) record(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.SubjectID, refusal error) error {
+	return s.Log.Record(ctx, tx, caller, audit.Entry{
+		Action: "signin", Outcome: identity.KindOf(refusal).Error(), SubjectID: subject,
+	})
+}
+
+// locked says whether this login or this address has used up its tries.
+func (s *Service) locked(ctx context.Context, r identity.Reader, caller identity.Caller, key string) (refusal, err error) {
+	now := s.Now()
+	limit, err := s.Passwords.Policies.Lockout(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	byLogin, err := r.Attempts(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if byLogin.LockedAt(now, limit.Tries) {
+		return identity.Locked.After(byLogin.ExpiresAt.Sub(now), "too many failed tries; wait and try again"), nil
+	}
+	if address := addressKey(caller.Address); address != "" {
+		byAddress, err := r.Attempts(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		if byAddress.LockedAt(now, s.Limits.AddressFailures) {
+			return identity.Locked.After(byAddress.ExpiresAt.Sub(now), "too many failed tries; wait and try again"), nil
+		}
+	}
+	return nil, nil
+}
+
+// countFailure outlives the refusal that travels beside the transaction.
+func (s *Service) countFailure(ctx context.Context, tx identity.Tx, caller identity.Caller, key string, who candidate) error {
+	now := s.Now()
+	limit, err := s.Passwords.Policies.Lockout(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.CountAttempt(ctx, key, now, limit.Window); err != nil {
+		return err
+	}
+	if address := addressKey(caller.Address); address != "" {
+		if _, err := tx.CountAttempt(ctx, address, now, s.Limits.AddressWindow); err != nil {
+			return err
+		}
+	}
+	return s.record(ctx, tx, caller, who.context.Subject.ID, identity.BadCredential)
+}
+
+// loginKey hides the login, which may be a mistyped password, from whoever reads the table.
+func loginKey(folded string) string {
+	sum := sha256.Sum256([]byte(folded))
+	return "login:" + hex.EncodeToString(sum[:])
+}
+
+// addressKey names the sender's network: IPv4 as it is, IPv6 by its /64, which one customer holds whole.
+func addressKey(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	a = a.Unmap().WithZone("")
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	network, err := a.Prefix(bits)
+	if err != nil {
+		return ""
+	}
+	return "address:" + network.String()
+}

@@ -1,0 +1,311 @@
+package signin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/credential"
+	"gatehouse/internal/identity"
+)
+
+// issue makes a ticket for the step that is due.
+func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent, purpose string) (Outcome, error, error) {
+	now := s.Now()
+	todo.Offers = nil
+	if purpose == ProofDue {
+		enrolled, err := tx.Credentials(ctx, c.Subject.ID)
+		if err != nil {
+			return Outcome{}, nil, err
+		}
+		for _, cred := range usable(c.Policy, enrolled, s.Factors) {
+			memory, offered, err := s.factor(cred.Kind).Offer(ctx, tx, caller, c.Subject, cred)
+			if err != nil {
+				return Outcome{}, nil, err
+			}
+			if offered {
+				todo.Offers = append(todo.Offers, offer{cred.Kind, memory})
+			}
+		}
+		if len(todo.Offers) == 0 {
+			return Outcome{}, identity.FactorRequired.Because("a second factor is needed, and this account has none that is allowed"), nil
+		}
+	}
+	data, err := json.Marshal(todo)
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	secret, err := s.ticketSecret(todo.TicketForm)
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	id, err := identity.NewID(now, s.Rand)
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	ttl := s.Limits.TicketTTL
+	if todo.TicketTTL > 0 {
+		ttl = todo.TicketTTL
+	}
+	hash := sha256.Sum256([]byte(secret))
+	row := identity.Ticket{
+		ID: identity.TicketID(id), Hash: hash[:], Purpose: purpose, Door: caller.Door, SubjectID: c.Subject.ID, Data: data,
+		TriesLeft: s.Limits.TicketTries, CreatedAt: now, ExpiresAt: now.Add(ttl),
+	}
+	if err := tx.CreateTicket(ctx, row); err != nil {
+		return Outcome{}, nil, err
+	}
+	ticket := &Ticket{
+		ID: row.ID, Secret: identity.Secret(secret), Purpose: purpose, TriesLeft: row.TriesLeft,
+		CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
+	}
+	for _, o := range todo.Offers {
+		ticket.Factors = append(ticket.Factors, o.Kind)
+	}
+	err = s.Log.Record(ctx, tx, caller, audit.Entry{Action: purpose, SubjectID: c.Subject.ID, After: map[string]any{"factors": ticket.Factors}})
+	return Outcome{Subject: c.Subject, Ticket: ticket}, nil, err
+}
+
+func (s *Service) ticketSecret(form TicketForm) (string, error) {
+	if form == UUIDTicket {
+		id, err := uuid.NewRandomFromReader(s.Rand)
+		return id.String(), err
+	}
+	var random [32]byte
+	if _, err := io.ReadFull(s.Rand, random[:]); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(random[:]), nil
+}
+
+func (s *Service) factor(kind identity.CredentialKind) Factor {
+	i := slices.IndexFunc(s.Factors, func(f Factor) bool { return f.Kind() == kind })
+	if i < 0 {
+		return nil
+	}
+	return s.Factors[i]
+}
+
+// TicketRef names a ticket: by what its holder shows, or by an id that a signed token of the door carried.
+type TicketRef struct {
+	Secret identity.Secret
+	ID     identity.TicketID
+}
+
+func (s *Service) ticket(ctx context.Context, r identity.Reader, caller identity.Caller, ref TicketRef, purpose string) (identity.Ticket, error) {
+	var t identity.Ticket
+	var err error
+	if ref.ID != "" {
+		t, err = r.Ticket(ctx, ref.ID)
+	} else {
+		hash := sha256.Sum256([]byte(ref.Secret.Reveal()))
+		t, err = r.TicketByHash(ctx, hash[:])
+	}
+	if errors.Is(err, identity.NotFound) {
+		return t, ticketRefused
+	}
+	if err != nil {
+		return t, err
+	}
+	if t.Purpose != purpose || t.Door != caller.Door || !t.SpentAt.IsZero() || t.TriesLeft <= 0 || !s.Now().Before(t.ExpiresAt) {
+		return t, ticketRefused
+	}
+	return t, nil
+}
+
+var ticketRefused = identity.TicketInvalid.Because("this step is no longer open; sign in again")
+
+// ProofInput is a second step.
+type ProofInput struct {
+	Caller identity.Caller
+	Ticket TicketRef
+	Kind   identity.CredentialKind // "": whichever offered factor the code is right for
+	Code   string
+}
+
+// Proof checks a second factor against its ticket. A wrong code takes a try; the last one ends the ticket. Its refusals are
+// TicketInvalid, BadCode (with TriesLeft), Locked, and what Password refuses for the subject.
+func (s *Service) Proof(ctx context.Context, in ProofInput) (Outcome, error) {
+	var out Outcome
+	var refusal error
+	err := s.Store.Update(ctx, func(tx identity.Tx) error {
+		out, refusal = Outcome{}, nil
+		t, err := s.ticket(ctx, tx, in.Caller, in.Ticket, ProofDue)
+		if err != nil {
+			return err
+		}
+		var todo intent
+		if err := json.Unmarshal(t.Data, &todo); err != nil {
+			return err
+		}
+		left, tried, err := tx.TryTicket(ctx, t.ID, s.Now())
+		if err != nil {
+			return err
+		}
+		if !tried {
+			return ticketRefused
+		}
+		tries, err := tx.Attempts(ctx, factorKey(t.SubjectID))
+		if err != nil {
+			return err
+		}
+		if tries.LockedAt(s.Now(), s.Limits.FactorFailures) {
+			refusal = identity.Locked.After(tries.ExpiresAt.Sub(s.Now()), "too many wrong codes; wait and try again")
+			return s.record(ctx, tx, in.Caller, t.SubjectID, refusal)
+		}
+		amr, err := s.prove(ctx, tx, t.SubjectID, todo, in)
+		if err != nil {
+			return err
+		}
+		if amr == "" {
+			refusal = &identity.Error{Kind: identity.BadCode, Public: "the code is wrong or was used before", TriesLeft: left}
+			if _, err := tx.CountAttempt(ctx, factorKey(t.SubjectID), s.Now(), s.Limits.FactorWindow); err != nil {
+				return err
+			}
+			return s.record(ctx, tx, in.Caller, t.SubjectID, refusal)
+		}
+		spent, err := tx.SpendTicket(ctx, t.ID, s.Now())
+		if err != nil {
+			return err
+		}
+		if !spent {
+			return ticketRefused
+		}
+		if err := tx.ClearAttempts(ctx, factorKey(t.SubjectID)); err != nil {
+			return err
+		}
+		todo.AMR = append(todo.AMR, amr, "mfa")
+		todo.NeedsProof = false
+		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, todo)
+		return err
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	return out, refusal
+}
+
+// prove gives the amr of the factor that the code is right for, "" if none.
+func (s *Service) prove(ctx context.Context, tx identity.Tx, subject identity.SubjectID, todo intent, in ProofInput) (string, error) {
+	for _, o := range todo.Offers {
+		if in.Kind != "" && in.Kind != o.Kind {
+			continue
+		}
+		f := s.factor(o.Kind)
+		if f == nil {
+			continue
+		}
+		cred, err := tx.Credential(ctx, subject, o.Kind)
+		if errors.Is(err, identity.NotFound) {
+			continue // removed since
+		}
+		if err != nil {
+			return "", err
+		}
+		right, err := f.Check(ctx, tx, cred, o.Memory, in.Code)
+		if err != nil {
+			return "", err
+		}
+		if right {
+			return f.AMR(), nil
+		}
+	}
+	return "", nil
+}
+
+// resume goes on where a ticket left off, with the subject as she stands now.
+func (s *Service) resume(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, todo intent) (Outcome, error, error) {
+	refusal, err := s.admit(ctx, tx, id, todo.PasswordVersion)
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	if refusal != nil {
+		return Outcome{}, refusal, s.record(ctx, tx, caller, id, refusal)
+	}
+	subject, err := tx.Subject(ctx, id)
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	c, err := s.Passwords.Load(ctx, tx, subject)
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	return s.proceed(ctx, tx, caller, c, todo)
+}
+
+// ChangeInput is the step of a person whose password must change.
+type ChangeInput struct {
+	Caller      identity.Caller
+	Ticket      TicketRef
+	NewPassword identity.Secret
+}
+
+// Change takes the new password that was due. It is set once the person has fully signed in, so a second factor that is due is
+// proven first. A refused password leaves the ticket open.
+func (s *Service) Change(ctx context.Context, in ChangeInput) (Outcome, error) {
+	var t identity.Ticket
+	var c credential.Context
+	err := s.Store.View(ctx, func(r identity.Reader) (err error) {
+		if t, err = s.ticket(ctx, r, in.Caller, in.Ticket, ChangeDue); err != nil {
+			return err
+		}
+		subject, err := r.Subject(ctx, t.SubjectID)
+		if errors.Is(err, identity.NotFound) {
+			return ticketRefused
+		}
+		if err != nil {
+			return err
+		}
+		c, err = s.Passwords.Load(ctx, r, subject)
+		return err
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	var todo intent
+	if err := json.Unmarshal(t.Data, &todo); err != nil {
+		return Outcome{}, err
+	}
+	if todo.NewHash, err = s.Passwords.Prepare(ctx, c, in.Caller.Door, in.NewPassword); err != nil {
+		return Outcome{}, err
+	}
+	var out Outcome
+	var refusal error
+	err = s.Store.Update(ctx, func(tx identity.Tx) error {
+		out, refusal = Outcome{}, nil
+		spent, err := tx.SpendTicket(ctx, t.ID, s.Now())
+		if err != nil {
+			return err
+		}
+		if !spent {
+			return ticketRefused
+		}
+		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, todo)
+		return err
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	return out, refusal
+}
+
+// Abandon ends a ticket before its time: its holder signed out half way.
+func (s *Service) Abandon(ctx context.Context, caller identity.Caller, ref TicketRef, purpose string) error {
+	return s.Store.Update(ctx, func(tx identity.Tx) error {
+		t, err := s.ticket(ctx, tx, caller, ref, purpose)
+		if err != nil {
+			return err
+		}
+		_, err = tx.SpendTicket(ctx, t.ID, s.Now())
+		return err
+	})
+}
+
+func factorKey(id identity.SubjectID) string { return "factor:" + string(id) }

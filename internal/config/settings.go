@@ -62,7 +62,7 @@ var settings = slices.Concat(
 			func(c *Config) *int { return &c.Limits.AddressFailures }, number[int](1, 1_000_000)),
 		row("limits.address_window", "15m", "The time in which they are counted.",
 			func(c *Config) *time.Duration { return &c.Limits.AddressWindow }, duration(time.Minute, 24*time.Hour)),
-		row("limits.nx_strength_per_minute", "60", "Password strength calls of one address at the Nx door (nx.md 3.5). 0 = no limit.",
+		row("limits.nx_strength_per_minute", "60", "Password strength calls of one address at the Nx door (nx.md 3.4). 0 = no limit.",
 			func(c *Config) *int { return &c.Limits.NxStrengthPerMinute }, number[int](0, 1_000_000)),
 		row("limits.titan_user_per_minute", "1000", "Calls of one signed-in TITAN user (titan.md 1.4). 0 = no limit.",
 			func(c *Config) *int { return &c.Limits.TitanUserPerMinute }, number[int](0, 1_000_000)),
@@ -88,7 +88,7 @@ var settings = slices.Concat(
 		row("nx.redirect_urls", "", "Where browsers may be sent back to (nx.md 5.2).",
 			func(c *Config) *[]string { return &c.Nx.RedirectURLs }, listOf(webURL())),
 		// Clients renew an access token with less than two minutes left and a refresh token with less than an
-		// hour left (nx.md 1.6): a shorter life would make them renew for ever.
+		// hour left (nx.md 1.5): a shorter life would make them renew for ever.
 		row("nx.access_life", "5m", "Life of an access token.",
 			func(c *Config) *time.Duration { return &c.Nx.AccessLife }, duration(2*time.Minute+time.Second, 24*time.Hour)),
 		row("nx.refresh_life", "8h", "Life of a refresh token.",

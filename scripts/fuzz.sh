@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Fuzzes every target for a while.
+#
+#   scripts/fuzz.sh 3s [package…]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+for_each=$1
+shift
+[ $# -gt 0 ] || set -- ./...
+
+bin=$(mktemp -d)
+trap 'rm -rf "$bin"' EXIT
+cache=$(go env GOCACHE)/fuzz
+
+# Only packages that have targets are built, each once for all of its targets.
+mapfile -t packages < <(go list -f '{{$d := .Dir}}{{$i := .ImportPath}}{{range .TestGoFiles}}{{$i}} {{$d}} {{$d}}/{{.}}
+{{end}}{{range .XTestGoFiles}}{{$i}} {{$d}} {{$d}}/{{.}}
+{{end}}' "$@" | while read -r path dir file; do
+  [ -z "$path" ] || ! grep -q '^func Fuzz' "$file" || echo "$path $dir"
+done | sort -u)
+
+failed=0 count=0
+for package in "${packages[@]}"; do
+  path=${package%% *} dir=${package#* }
+  if ! go test -c -vet=off -fuzz=. -o "$bin/fuzz.test" "$path"; then
+    failed=1
+    continue
+  fi
+  # The binary must run in its package's folder, where testdata/fuzz is.
+  for target in $(cd "$dir" && "$bin/fuzz.test" -test.list '^Fuzz'); do
+    count=$((count + 1))
+    if ! out=$(cd "$dir" && "$bin/fuzz.test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$for_each" \
+      -test.fuzzcachedir "$cache/$path" 2>&1); then
+      echo "$out"
+      echo "FAIL $path $target (what it found is in $path/testdata/fuzz)"
+      failed=1
+    fi
+  done
+done
+echo "fuzzed $count targets for $for_each each"
+exit $failed

@@ -9,7 +9,10 @@ failed=()
 step() {
   local name=$1 began=$SECONDS out
   shift
-  if out=$("$@" 2>&1); then
+  out=$("$@" 2>&1)
+  local code=$?
+  out=$(sed '/^go: downloading /d' <<<"$out") # of no interest, and many in a fresh clone
+  if [ $code -eq 0 ]; then
     printf 'ok    %-12s %ss\n' "$name" $((SECONDS - began))
     [ -z "$out" ] || sed 's/^/      /' <<<"$out"
   else

@@ -13,11 +13,12 @@ trap 'rm -rf "$bin"' EXIT
 cache=$(go env GOCACHE)/fuzz
 
 # Only packages that have targets are built, each once for all of its targets.
-mapfile -t packages < <(go list -f '{{$d := .Dir}}{{$i := .ImportPath}}{{range .TestGoFiles}}{{$i}} {{$d}} {{$d}}/{{.}}
-{{end}}{{range .XTestGoFiles}}{{$i}} {{$d}} {{$d}}/{{.}}
-{{end}}' "$@" | while read -r path dir file; do
-  [ -z "$path" ] || ! grep -q '^func Fuzz' "$file" || echo "$path $dir"
-done | sort -u)
+files=$(go list -f '{{$p := printf "%s %s" .ImportPath .Dir}}{{range .TestGoFiles}}{{$p}} {{.}}
+{{end}}{{range .XTestGoFiles}}{{$p}} {{.}}
+{{end}}' "$@")
+mapfile -t packages < <(while read -r path dir file; do
+  [ -z "$path" ] || ! grep -q '^func Fuzz' "$dir/$file" || echo "$path $dir"
+done <<<"$files" | sort -u)
 
 failed=0 count=0
 for package in "${packages[@]}"; do

@@ -87,8 +87,12 @@ var importRules = []rule{
 		why: "one static binary, built anywhere without a C compiler",
 	},
 	{
-		forbids: below("unsafe", "net/smtp"),
-		why:     "memory safety is half of why this is Go, and net/smtp is frozen without the AUTH kinds and policies that go-mail has",
+		forbids: below("unsafe"),
+		why:     "memory safety is half of why this is Go",
+	},
+	{
+		forbids: below("net/smtp"),
+		why:     "net/smtp is frozen without the AUTH kinds and TLS policies that go-mail has",
 	},
 	{
 		forbids: below("testing", "net/http/httptest"),

@@ -7,16 +7,14 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"gatehouse/internal/identity"
 	"gatehouse/internal/store/sqlstore"
 )
 
 const (
-	// groupSize and groupTime bound what one commit carries, and so how long the first of a group waits for it.
+	// groupSize bounds what one commit carries, and so how long the first of a group waits for it: some milliseconds.
 	groupSize = 256
-	groupTime = 20 * time.Millisecond
 	// queueSize bounds how many updates wait for the writer; more wait in their callers.
 	queueSize = 1024
 )
@@ -155,7 +153,6 @@ func (w *writer) loop(again []*update) {
 
 // commitGroup runs the first update and those that wait behind it, and commits them together.
 func (w *writer) commitGroup(first *update) {
-	var began time.Time
 	for u := first; u != nil; {
 		if u.state.Load() == taken || u.state.CompareAndSwap(waiting, taken) {
 			if err := u.ctx.Err(); err != nil {
@@ -165,10 +162,7 @@ func (w *writer) commitGroup(first *update) {
 			}
 		}
 		u = nil
-		if len(w.group) == 1 && began.IsZero() {
-			began = time.Now()
-		}
-		if len(w.group) < groupSize && (began.IsZero() || time.Since(began) < groupTime) {
+		if len(w.group) < groupSize {
 			select {
 			case u = <-w.queue:
 			default:

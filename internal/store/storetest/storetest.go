@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"gatehouse/internal/identity"
+	"gatehouse/internal/store/postgres"
 	"gatehouse/internal/store/sqlite"
 )
 
@@ -18,21 +19,34 @@ import (
 func EachEngine(t *testing.T, test func(t *testing.T, store identity.Store)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
 }
 
 // SQLite gives a store on a fresh file, closed when the test ends.
 func SQLite(tb testing.TB) identity.Store {
 	tb.Helper()
-	store, err := sqlite.Open(tb.Context(), sqlite.Options{Dir: SQLiteDir(tb)})
+	return OpenSQLite(tb, SQLiteDir(tb))
+}
+
+// OpenSQLite gives a store on the file in a data directory, closed when the test ends.
+func OpenSQLite(tb testing.TB, dir string) identity.Store {
+	tb.Helper()
+	store, err := sqlite.Open(context.Background(), sqlite.Options{Dir: dir})
+	return opened(tb, store, err)
+}
+
+// SQLiteDir gives a data directory with an empty database, for tests that open it themselves.
+func SQLiteDir(tb testing.TB) string {
+	tb.Helper()
+	file, err := empty()
 	if err != nil {
+		tb.Fatalf("make an empty database: %v", err)
+	}
+	dir := tb.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, sqlite.FileName), file, 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			tb.Errorf("close the store: %v", err)
-		}
-	})
-	return store
+	return dir
 }
 
 // empty is the file of a database without rows, made once in a process: copying it is quicker than migrating.
@@ -52,16 +66,28 @@ var empty = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, sqlite.FileName))
 })
 
-// SQLiteDir gives a data directory with an empty database, for tests that open it themselves.
-func SQLiteDir(tb testing.TB) string {
+// Postgres gives a store in a fresh schema, closed when the test ends.
+func Postgres(tb testing.TB) identity.Store {
 	tb.Helper()
-	file, err := empty()
+	return OpenPostgres(tb, PostgresURL(tb))
+}
+
+// OpenPostgres gives a store at a URL, closed when the test ends: another node, where the URL is that of a store.
+func OpenPostgres(tb testing.TB, url string) identity.Store {
+	tb.Helper()
+	store, err := postgres.Open(context.Background(), postgres.Options{URL: url})
+	return opened(tb, store, err)
+}
+
+func opened[S identity.Store](tb testing.TB, store S, err error) S {
+	tb.Helper()
 	if err != nil {
-		tb.Fatalf("make an empty database: %v", err)
-	}
-	dir := tb.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, sqlite.FileName), file, 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	return dir
+	tb.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			tb.Errorf("close the store: %v", err)
+		}
+	})
+	return store
 }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package argon2
+
+func allocate(n int) ([]block, func()) { return make([]block, n), nil }

@@ -1,5 +1,7 @@
 package identity
 
+import "net/netip"
+
 // Caller is where a request comes from and on whose behalf: for counters, sessions and the audit log. A door fills it
 // from the request; the command line fills it with its own door.
 type Caller struct {
@@ -12,4 +14,23 @@ type Caller struct {
 	SubjectID SubjectID
 	SessionID SessionID
 	ClientID  ClientID
+}
+
+// Network names the sender's network for counters: IPv4 as it is, IPv6 by its /64, which one customer holds whole; "" where there
+// is no address.
+func (c Caller) Network() string {
+	a, err := netip.ParseAddr(c.Address)
+	if err != nil {
+		return ""
+	}
+	a = a.Unmap().WithZone("")
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	network, err := a.Prefix(bits)
+	if err != nil {
+		return ""
+	}
+	return network.String()
 }

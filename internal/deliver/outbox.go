@@ -1,0 +1,210 @@
+package deliver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/mail"
+	"strings"
+	"time"
+
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/identity"
+)
+
+const (
+	maxRecipient = 254 // RFC 5321, section 4.5.3.1.3
+	maxSubject   = 200
+	maxContent   = 256 << 10
+	// keepFor is how long a message can be looked at, sent or not; then the sweeper takes it.
+	keepFor = 7 * 24 * time.Hour
+)
+
+// kept is LastError of a message that stays here because its channel leads nowhere yet.
+const kept = "kept here: no server is configured for this channel"
+
+// Content is what a message says.
+type Content struct {
+	Channel   identity.Channel `json:"channel"`
+	Recipient string           `json:"recipient"` // "": a decoy, never sent
+	Template  string           `json:"template"`
+	Subject   string           `json:"subject,omitempty"`
+	Text      string           `json:"text,omitempty"`
+	HTML      string           `json:"html,omitempty"`
+	From      string           `json:"from,omitempty"` // "": the channel's own
+}
+
+// Sealer is the part of keys.Box that the outbox uses.
+type Sealer interface {
+	Seal(purpose string, plain []byte) []byte
+	Open(purpose string, sealed []byte) ([]byte, error)
+}
+
+// Outbox writes messages, and shows them to operators.
+type Outbox struct {
+	Store     identity.Store
+	Box       Sealer
+	Templates *Templates
+	Now       func() time.Time
+	Rand      io.Reader
+}
+
+func sealedFor(id identity.MessageID) string { return "outbox:" + string(id) }
+
+// Enqueue writes a message in the transaction of what causes it.
+func (o *Outbox) Enqueue(ctx context.Context, tx identity.Tx, c Content) error {
+	if err := check(c); err != nil {
+		return err
+	}
+	return o.enqueue(ctx, tx, c, "")
+}
+
+// Mail renders a template and enqueues it. A recipient that is "", or to whom no mail can be sent, makes a decoy: a row as good
+// as any that the worker finishes without sending. So "forgot password" does the same work for a login that nobody has.
+func (o *Outbox) Mail(ctx context.Context, tx identity.Tx, to, template, language string, data map[string]string) error {
+	c, err := o.Templates.Render(template, language, data)
+	if err != nil {
+		return err
+	}
+	c.Recipient = to
+	var refused string
+	if err := check(c); err != nil {
+		// An error here would tell the asker that this login exists. The operator sees it in the outbox.
+		c.Recipient, refused = audit.Line(to, maxRecipient), "not a mail address"
+	}
+	return o.enqueue(ctx, tx, c, refused)
+}
+
+func check(c Content) error {
+	if len(c.Recipient) > maxRecipient {
+		return identity.Invalid.In("recipient", "is too long")
+	}
+	for _, field := range []struct{ name, text string }{{"recipient", c.Recipient}, {"subject", c.Subject}, {"from", c.From}} {
+		// A line break would start a header of the sender's choice.
+		if audit.Line(field.text, len(field.text)) != field.text {
+			return identity.Invalid.In(field.name, "contains characters that are not allowed")
+		}
+	}
+	if len(c.Subject) > maxSubject {
+		return identity.Invalid.In("subject", "is too long")
+	}
+	if len(c.Text)+len(c.HTML) > maxContent {
+		return identity.TooLarge.Because("the message is too large")
+	}
+	if c.Channel == identity.Mail && c.Recipient != "" {
+		// The bare form only: a display name or a group could name more than one recipient.
+		if a, err := mail.ParseAddress(c.Recipient); err != nil || a.Name != "" || a.Address != c.Recipient {
+			return identity.Invalid.In("recipient", "is not a mail address")
+		}
+	}
+	return nil
+}
+
+func (o *Outbox) enqueue(ctx context.Context, tx identity.Tx, c Content, refused string) error {
+	now := o.Now()
+	id, err := identity.NewID(now, o.Rand)
+	if err != nil {
+		return err
+	}
+	plain, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
+	m := identity.Message{
+		ID: identity.MessageID(id), Channel: c.Channel, Recipient: c.Recipient, Template: c.Template,
+		Sealed: o.Box.Seal(sealedFor(identity.MessageID(id)), plain), CreatedAt: now, NextAt: now, ExpiresAt: now.Add(keepFor),
+	}
+	if refused != "" {
+		m.LastError, m.GivenUpAt = refused, now
+	}
+	if err := tx.Enqueue(ctx, m); err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
+	return nil
+}
+
+func (o *Outbox) open(m identity.Message) (Content, error) {
+	plain, err := o.Box.Open(sealedFor(m.ID), m.Sealed)
+	if err != nil {
+		return Content{}, err
+	}
+	var c Content
+	if err := json.Unmarshal(plain, &c); err != nil {
+		return Content{}, fmt.Errorf("message %s: %w", m.ID, err)
+	}
+	return c, nil
+}
+
+// List gives a page of the outbox, newest first, without decoys: whose login is unknown is nobody's business.
+func (o *Outbox) List(ctx context.Context, state identity.MessageState, before identity.MessageID, limit int) (page []identity.Message, err error) {
+	if limit <= 0 || limit > 1000 {
+		return nil, identity.Invalid.In("limit", "must be from 1 to 1000")
+	}
+	err = o.Store.View(ctx, func(r identity.Reader) error {
+		page = nil
+		for before := before; len(page) < limit; {
+			rows, err := r.Messages(ctx, state, before, limit)
+			if err != nil {
+				return err
+			}
+			for _, m := range rows {
+				before = m.ID
+				if m.Recipient != "" && len(page) < limit {
+					page = append(page, m)
+				}
+			}
+			if len(rows) < limit {
+				return nil
+			}
+		}
+		return nil
+	})
+	return page, err
+}
+
+// Show gives one message; with reveal, also what it says, links and codes included.
+func (o *Outbox) Show(ctx context.Context, id identity.MessageID, reveal bool) (m identity.Message, c Content, err error) {
+	err = o.Store.View(ctx, func(r identity.Reader) (err error) {
+		m, err = r.Message(ctx, id)
+		return err
+	})
+	if err == nil && reveal {
+		c, err = o.open(m)
+	}
+	return m, c, err
+}
+
+// Retry makes a message due now that was given up, or kept for want of a server, or waits for its next try.
+func (o *Outbox) Retry(ctx context.Context, id identity.MessageID) error {
+	return o.Store.Update(ctx, func(tx identity.Tx) error {
+		m, err := tx.Message(ctx, id)
+		if err != nil {
+			return err
+		}
+		now := o.Now()
+		switch {
+		case m.Recipient == "":
+			return identity.NotFound
+		case !m.SentAt.IsZero() && m.LastError != kept:
+			return identity.Conflict.Because("the message was sent")
+		case m.LeaseUntil.After(now):
+			return identity.Conflict.Because("the message is being sent")
+		}
+		m.Attempts, m.LastError, m.NextAt, m.SentAt, m.GivenUpAt = 0, "", now, time.Time{}, time.Time{}
+		done, err := tx.FinishMessage(ctx, m)
+		if err == nil && !done {
+			return identity.Conflict.Because("the message is being sent")
+		}
+		return err
+	})
+}
+
+// Kept says that the message was not sent and stays to be read, for want of a server.
+func Kept(m identity.Message) bool { return !m.SentAt.IsZero() && m.LastError == kept }
+
+var errKept = errors.New(kept)
+
+// oneLine shortens an error for LastError.
+func oneLine(err error) string { return audit.Line(strings.TrimSpace(err.Error()), 300) }

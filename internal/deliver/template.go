@@ -1,0 +1,202 @@
+package deliver
+
+import (
+	"cmp"
+	"embed"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"text/template"
+	"unicode/utf8"
+
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/identity"
+)
+
+// The mails of the house. Each exists as text and HTML in each language; the names are those of the template files.
+const (
+	PasswordReset     = "password-reset"     // name, link, hours
+	EmailVerification = "email-verification" // name, link, hours
+	Code              = "code"               // name, code, minutes
+)
+
+// fallback is the language of who states none that we speak.
+const fallback = "en"
+
+// maxName bounds what a stranger can make us mail to another in a greeting.
+const maxName = 60
+
+//go:embed templates
+var builtIn embed.FS
+
+// Templates are the house's words in mails.
+type Templates struct {
+	text map[string]*template.Template     // by "en/password-reset"
+	html map[string]*htmltemplate.Template // the same; may lack one
+}
+
+// BuiltIn gives the templates that come with the program.
+func BuiltIn() *Templates {
+	t := &Templates{text: map[string]*template.Template{}, html: map[string]*htmltemplate.Template{}}
+	own, err := fs.Sub(builtIn, "templates")
+	if err == nil {
+		err = t.read(own)
+	}
+	if err != nil {
+		panic(err) // the files are in the program, and a test reads them
+	}
+	return t
+}
+
+// LoadTemplates gives the built-in templates with an operator's files in place of those of the same name: DIR/en/password-reset.txt
+// (its first line the subject) and DIR/en/password-reset.html. Another language is another folder. Every file is tried with
+// sample data, so that a mistake is found at the start and not when somebody waits for a mail.
+func LoadTemplates(dir string) (*Templates, error) {
+	t := BuiltIn()
+	if dir == "" {
+		return t, nil
+	}
+	if err := t.read(os.DirFS(dir)); err != nil {
+		return nil, fmt.Errorf("mail templates in %s: %w", dir, err)
+	}
+	return t, nil
+}
+
+func (t *Templates) read(files fs.FS) error {
+	paths, err := fs.Glob(files, "*/*")
+	if err != nil {
+		return err
+	}
+	var mistakes []error
+	for _, path := range paths {
+		if err := t.parse(files, path); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s: %w", path, err))
+		}
+	}
+	if len(mistakes) == 0 && len(paths) == 0 {
+		mistakes = append(mistakes, errors.New("no files of the form LANGUAGE/NAME.txt or LANGUAGE/NAME.html"))
+	}
+	return errors.Join(mistakes...)
+}
+
+func (t *Templates) parse(files fs.FS, path string) error {
+	name, extension, _ := cutLast(path, ".")
+	if !slices.Contains([]string{PasswordReset, EmailVerification, Code}, name[strings.IndexByte(name, '/')+1:]) {
+		return fmt.Errorf("there is no such mail; there are %s, %s and %s", PasswordReset, EmailVerification, Code)
+	}
+	source, err := fs.ReadFile(files, path)
+	if err != nil {
+		return err
+	}
+	body := strings.ReplaceAll(string(source), "\r\n", "\n")
+	switch extension {
+	case "txt":
+		if !strings.HasPrefix(body, "Subject: ") || !strings.Contains(body, "\n\n") {
+			return errors.New("must begin with a line `Subject: …` and an empty line")
+		}
+		parsed, err := template.New(path).Option("missingkey=error").Parse(body)
+		if err != nil {
+			return err
+		}
+		t.text[name] = parsed
+	case "html":
+		parsed, err := htmltemplate.New(path).Option("missingkey=error").Parse(body)
+		if err != nil {
+			return err
+		}
+		t.html[name] = parsed
+	default:
+		return errors.New("must end in .txt or .html")
+	}
+	sample := map[string]string{"name": "Ada", "link": "https://id.example.com/reset?t=x", "hours": "2", "code": "123456", "minutes": "5"}
+	_, err = t.render(name, sample)
+	return err
+}
+
+func cutLast(s, separator string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, separator); i >= 0 {
+		return s[:i], s[i+len(separator):], true
+	}
+	return s, "", false
+}
+
+// Render writes a mail in a language (BCP 47), or in the nearest that there is.
+func (t *Templates) Render(name, language string, data map[string]string) (Content, error) {
+	data = cloned(data)
+	data["name"] = presentable(data["name"])
+	for _, l := range languages(language) {
+		if t.text[l+"/"+name] != nil {
+			c, err := t.render(l+"/"+name, data)
+			if err != nil {
+				return Content{}, fmt.Errorf("render mail: %w", err)
+			}
+			c.Channel, c.Template = identity.Mail, name
+			return c, nil
+		}
+	}
+	return Content{}, fmt.Errorf("render mail: there is no template %q", name)
+}
+
+// Render is Templates.Render with the built-in templates.
+func Render(name, language string, data map[string]string) (Content, error) {
+	return BuiltIn().Render(name, language, data)
+}
+
+func (t *Templates) render(path string, data map[string]string) (Content, error) {
+	var c Content
+	if parsed := t.text[path]; parsed != nil {
+		var out strings.Builder
+		if err := parsed.Execute(&out, data); err != nil {
+			return c, err
+		}
+		head, body, _ := strings.Cut(out.String(), "\n\n")
+		c.Subject = audit.Line(strings.TrimPrefix(head, "Subject: "), maxSubject)
+		c.Text = body
+	}
+	if parsed := t.html[path]; parsed != nil {
+		var out strings.Builder
+		if err := parsed.Execute(&out, data); err != nil {
+			return c, err
+		}
+		c.HTML = out.String()
+	}
+	return c, nil
+}
+
+// languages gives "de-CH", "de", "en" for "de-CH".
+func languages(tag string) []string {
+	tag = strings.ReplaceAll(tag, "_", "-")
+	list := []string{}
+	for tag != "" {
+		list = append(list, tag, strings.ToLower(tag))
+		tag, _, _ = cutLast(tag, "-")
+		if len(list) > 6 || !strings.Contains(tag, "-") {
+			list = append(list, strings.ToLower(tag))
+			break
+		}
+	}
+	return append(list, fallback)
+}
+
+func cloned(data map[string]string) map[string]string {
+	out := make(map[string]string, len(data)+1)
+	for k, v := range data {
+		out[k] = v
+	}
+	return out
+}
+
+// presentable gives a name that can stand in a greeting, or none: whoever registers with another's address chooses the name
+// that we mail to her, and mail readers make a link of anything that looks like one.
+func presentable(name string) string {
+	name = strings.TrimSpace(audit.Line(name, 4*maxName))
+	if utf8.RuneCountInString(name) > maxName || strings.ContainsAny(name, "/:@<>\\") || strings.ContainsRune(name, utf8.RuneError) ||
+		strings.Contains(cmp.Or(name, " "), "www.") {
+		return ""
+	}
+	return name
+}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // the other way into the databases
 	_ "modernc.org/sqlite"
 
 	"gatehouse/internal/core/audit"
@@ -318,6 +319,9 @@ func TestRetention(t *testing.T) {
 		if len(found) > 0 || sum.From != 600 || sum.Rows != 600 || sum.Position != 1200 {
 			t.Errorf("%+v, %q", sum, found)
 		}
+		if first := h.checkpoints()[0]; first.Position != 600 || !first.Anchor {
+			t.Errorf("the first checkpoint left is %+v", first)
+		}
 		h.sealed(10) // the next checkpoint knows the new start
 		h.expect()
 		h.exec(`DELETE FROM events WHERE position <= 700`)
@@ -411,16 +415,21 @@ func eachEngine(t *testing.T, test func(t *testing.T, h *house)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
 		dir := storetest.SQLiteDir(t)
-		store, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = store.Close() })
-		raw, err := sql.Open("sqlite", "file:"+filepath.Join(dir, sqlite.FileName)+"?_pragma=busy_timeout(10000)")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = raw.Close() })
-		test(t, build(t, store, raw))
+		raw := open(t, "sqlite", "file:"+filepath.Join(dir, sqlite.FileName)+"?_pragma=busy_timeout(10000)")
+		test(t, build(t, storetest.OpenSQLite(t, dir), raw))
 	})
+	t.Run("postgres", func(t *testing.T) {
+		url := storetest.PostgresURL(t)
+		test(t, build(t, storetest.OpenPostgres(t, url), open(t, "pgx", url)))
+	})
+}
+
+func open(t *testing.T, driver, name string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(driver, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }

@@ -2,12 +2,15 @@ package feed_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // a way past the store, to hold a transaction open
 
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/identity"
@@ -267,4 +270,95 @@ func TestAStoreThatLostItsNewestRowsIsNoticed(t *testing.T) {
 	s.rows = append(s.rows, 2)
 	once(t, tail)
 	h.expect(t, "session 2")
+}
+
+// Two nodes on one PostgreSQL: what one commits, the other hears within a second, and with the poll alone as well.
+func TestTwoNodes(t *testing.T) {
+	for name, poll := range map[string]time.Duration{"woken": time.Hour, "polling": feed.DefaultPoll} {
+		t.Run(name, func(t *testing.T) {
+			url := storetest.PostgresURL(t)
+			here, there := storetest.OpenPostgres(t, url), storetest.OpenPostgres(t, url)
+			var other identity.Store = there
+			if name == "polling" {
+				other = deaf{there}
+			}
+			h := listen()
+			tail := &feed.Tail{Store: other, Now: time.Now, Poll: poll, Listeners: []func([]identity.Change){h.Listen}}
+			tail.Attach()
+			once(t, tail)
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); tail.Run(ctx) }()
+			if name == "woken" { // listening begins beside this test: announce until it is heard
+				for heard := false; !heard; {
+					announce(t, here, "warm")
+					select {
+					case <-h.tell:
+						heard = true
+					case <-time.After(50 * time.Millisecond):
+					}
+				}
+			}
+			start := time.Now()
+			announce(t, here, "a")
+			for deadline := time.After(30 * time.Second); ; {
+				select {
+				case got := <-h.tell:
+					if got == "session warm" {
+						continue
+					}
+					if got != "session a" {
+						t.Errorf("heard %q", got)
+					}
+				case <-deadline:
+					t.Fatal("heard nothing")
+				}
+				break
+			}
+			t.Logf("heard after %v", time.Since(start))
+			stop()
+			<-done
+		})
+	}
+}
+
+// deaf is an engine without a signal.
+type deaf struct{ identity.Store }
+
+func (deaf) Wake() <-chan struct{} { return nil }
+
+// A transaction that took its number early and commits late is heard all the same.
+func TestOutOfOrderCommitsOnPostgres(t *testing.T) {
+	url := storetest.PostgresURL(t)
+	store := storetest.OpenPostgres(t, url)
+	raw, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = raw.Close() })
+	h := listen()
+	tail := &feed.Tail{Store: store, Now: newClock().Now, Listeners: []func([]identity.Change){h.Listen}}
+	for _, begun := range []string{"before the tail", "after the tail"} {
+		late, err := raw.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := late.ExecContext(t.Context(), `INSERT INTO changes (kind, ref, at) VALUES ('session', 'late', 0)`); err != nil {
+			t.Fatal(err)
+		}
+		announce(t, store, "early")
+		once(t, tail)
+		if begun == "before the tail" {
+			h.expect(t)
+		} else {
+			h.expect(t, "session early")
+		}
+		if err := late.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		once(t, tail)
+		h.expect(t, "session late")
+		once(t, tail)
+		h.expect(t)
+	}
 }

@@ -1,0 +1,55 @@
+package httpkit
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// CORS lets browsers of other origins call a door (Fetch standard, 3.2).
+type CORS struct {
+	Origins     []string // allowed ones; "*" = any; none = no CORS headers at all
+	Methods     string   // of a preflight's answer: "GET, POST"
+	MaxAge      string   // seconds
+	Expose      string   // header names
+	Credentials bool
+	Always      bool // answer "*" to requests without an Origin too
+}
+
+// Wrap answers preflights with 200 and adds the headers to every other answer, refusals included: without them a browser shows
+// its page a network failure instead of the message.
+func (c CORS) Wrap(next http.Handler) http.Handler {
+	if len(c.Origins) == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Add("Vary", "Origin")
+		origin := r.Header.Get("Origin")
+		switch {
+		case origin != "" && (slices.Contains(c.Origins, "*") || slices.Contains(c.Origins, origin)):
+			h.Set("Access-Control-Allow-Origin", origin)
+		case origin == "" && c.Always:
+			h.Set("Access-Control-Allow-Origin", "*")
+		}
+		if c.Expose != "" {
+			h.Set("Access-Control-Expose-Headers", c.Expose)
+		}
+		if r.Method != http.MethodOptions {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h.Set("Access-Control-Allow-Methods", c.Methods)
+		// Echoed, not "*": a star does not cover Authorization.
+		if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" && len(asked) < 1024 {
+			h.Set("Access-Control-Allow-Headers", strings.Join(strings.Fields(asked), " "))
+		}
+		if c.Credentials {
+			h.Set("Access-Control-Allow-Credentials", "true")
+		}
+		if c.MaxAge != "" {
+			h.Set("Access-Control-Max-Age", c.MaxAge)
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+}

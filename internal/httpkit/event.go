@@ -1,0 +1,181 @@
+package httpkit
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"gatehouse/internal/identity"
+)
+
+// Event is what one log line says of a request; handlers fill in what they learn.
+type Event struct {
+	RequestID string
+	Address   string // the client's, without port
+	Door      identity.Door
+	Op        string
+	Kind      identity.Kind // of the refusal
+	Refused   bool
+	SubjectID identity.SubjectID
+	SessionID identity.SessionID
+	ClientID  identity.ClientID
+	Path      string // as logged; a handler whose path holds a token replaces it
+}
+
+type eventKey struct{}
+
+// EventOf gives the request's event, nil outside Observe.
+func EventOf(r *http.Request) *Event {
+	e, _ := r.Context().Value(eventKey{}).(*Event)
+	return e
+}
+
+// Caller says who is asking at a door, for the core.
+func Caller(r *http.Request, door identity.Door) identity.Caller {
+	c := identity.Caller{Door: door, UserAgent: r.UserAgent()}
+	if e := EventOf(r); e != nil {
+		c.Address, c.RequestID = e.Address, e.RequestID
+		c.SubjectID, c.SessionID, c.ClientID = e.SubjectID, e.SessionID, e.ClientID
+	} else {
+		c.Address = peer(r).String()
+	}
+	return c
+}
+
+// Observer writes one line for each request, gives each an id, finds the client's address, and keeps a panic from leaving the
+// process or reaching the client.
+type Observer struct {
+	Log     *slog.Logger
+	Now     func() time.Time
+	Proxies []netip.Prefix // whose X-Forwarded-For is believed
+	// Broken answers after a panic, if nothing was answered yet.
+	Broken http.HandlerFunc
+}
+
+// Observe wraps the whole of a listener.
+func (o *Observer) Observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := o.Now()
+		e := &Event{RequestID: rand.Text()[:16], Address: o.address(r), Path: r.URL.Path}
+		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, e))
+		rec := &recorder{ResponseWriter: w}
+		h := w.Header()
+		h["X-Request-Id"] = []string{e.RequestID}
+		h["X-Content-Type-Options"] = nosniff
+		h["Referrer-Policy"] = noReferrer
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler { //nolint:errorlint // the sentinel itself, as net/http compares it
+					panic(p)
+				}
+				o.Log.ErrorContext(r.Context(), "panic", "request", e.RequestID, "door", e.Door, "op", e.Op, "panic", p, "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					o.Broken(rec, r)
+				}
+			}
+			o.write(r, e, rec, o.Now().Sub(start))
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+var (
+	nosniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+)
+
+func (o *Observer) write(r *http.Request, e *Event, rec *recorder, took time.Duration) {
+	level := slog.LevelInfo
+	if rec.status >= 500 {
+		level = slog.LevelWarn
+	}
+	if !o.Log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 14)
+	attrs = append(attrs, slog.String("id", e.RequestID), slog.String("door", string(e.Door)), slog.String("op", e.Op),
+		slog.String("method", r.Method), slog.String("path", e.Path), // never the query: doors' contracts put secrets there
+		slog.Int("status", rec.status), slog.Int64("bytes", rec.bytes), slog.Duration("took", took), slog.String("address", e.Address))
+	if e.Refused {
+		attrs = append(attrs, slog.String("refused", e.Kind.Error()))
+	}
+	if e.SubjectID != "" {
+		attrs = append(attrs, slog.String("subject", string(e.SubjectID)))
+	}
+	if e.SessionID != "" {
+		attrs = append(attrs, slog.String("session", string(e.SessionID)))
+	}
+	if e.ClientID != "" {
+		attrs = append(attrs, slog.String("client", string(e.ClientID)))
+	}
+	o.Log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// address gives the client's: the peer's, or behind trusted proxies the last one in X-Forwarded-For that is none of them.
+func (o *Observer) address(r *http.Request) string {
+	client := peer(r)
+	if len(o.Proxies) == 0 || !o.trusts(client) {
+		return client.String()
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		a, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break
+		}
+		client = a.Unmap()
+		if !o.trusts(client) {
+			break
+		}
+	}
+	return client.String()
+}
+
+func (o *Observer) trusts(a netip.Addr) bool {
+	return slices.ContainsFunc(o.Proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func peer(r *http.Request) netip.Addr {
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return at.Addr().Unmap()
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	a, _ := netip.ParseAddr(host)
+	return a.Unmap()
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,157 @@
+package httpkit
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"gatehouse/internal/identity"
+)
+
+// Route is one operation of a door.
+type Route struct {
+	Method  string // GET serves HEAD too; "" = every method
+	Path    string // a ServeMux path: "/user/{uuid}"
+	Op      string // the operation's name in the log
+	Handler http.HandlerFunc
+}
+
+// Door is a dialect as the router sees it.
+type Door struct {
+	Name   identity.Door
+	Prefix string   // the operator's, before the vendor's own paths
+	Hosts  []string // host names that it answers on; none = all
+	Routes []Route
+	// Claims are the path prefixes whose unknown paths are this door's to refuse, in its own words.
+	Claims           []string
+	NotFound         http.HandlerFunc
+	MethodNotAllowed func(w http.ResponseWriter, r *http.Request, allow []string)
+	// Wrap is around everything that the door answers, refusals included: its CORS, its headers. It may be nil.
+	Wrap func(http.Handler) http.Handler
+}
+
+// Router sends a request to the door that owns its path. It never redirects, and answers in no words of its own where a door
+// claims the path.
+type Router struct {
+	mux    *http.ServeMux
+	claims []claim
+	none   http.Handler
+}
+
+type claim struct {
+	prefix string
+	hosts  []string
+	refuse http.Handler
+}
+
+// NewRouter composes doors; whatever none of them claims goes to none.
+func NewRouter(doors []Door, none http.Handler) *Router {
+	router := &Router{mux: http.NewServeMux(), none: none}
+	type place struct{ host, path string }
+	methods := map[place]map[string]http.Handler{}
+	owner := map[place]*Door{}
+	var order []place
+	for i := range doors {
+		d := &doors[i]
+		wrap := d.Wrap
+		if wrap == nil {
+			wrap = func(h http.Handler) http.Handler { return h }
+		}
+		hosts := d.Hosts
+		if len(hosts) == 0 {
+			hosts = []string{""}
+		}
+		for _, route := range d.Routes {
+			h := wrap(named(d.Name, route))
+			for _, host := range hosts {
+				p := place{host, d.Prefix + route.Path}
+				if methods[p] == nil {
+					methods[p], owner[p] = map[string]http.Handler{}, d
+					order = append(order, p)
+				}
+				methods[p][route.Method] = h
+			}
+		}
+		for _, prefix := range d.Claims {
+			router.claims = append(router.claims, claim{d.Prefix + prefix, d.Hosts, wrap(named(d.Name, Route{Op: "unknown", Handler: d.NotFound}))})
+		}
+	}
+	slices.SortStableFunc(router.claims, func(a, b claim) int { return len(b.prefix) - len(a.prefix) })
+	for _, p := range order {
+		router.mux.Handle(p.host+p.path, dispatch(methods[p], owner[p]))
+	}
+	router.mux.HandleFunc("/", router.unknown)
+	return router
+}
+
+// dispatch chooses by method; the first door that has the path refuses the others.
+func dispatch(methods map[string]http.Handler, d *Door) http.Handler {
+	var allow []string
+	for m := range methods {
+		if m == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+		allow = append(allow, m)
+	}
+	slices.Sort(allow)
+	refuse := http.Handler(named(d.Name, Route{Op: "method", Handler: func(w http.ResponseWriter, r *http.Request) {
+		d.MethodNotAllowed(w, r, allow)
+	}}))
+	if d.Wrap != nil {
+		refuse = d.Wrap(refuse)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		method := r.Method
+		if method == http.MethodHead {
+			if _, own := methods[method]; !own {
+				method = http.MethodGet
+			}
+		}
+		h := methods[method]
+		if h == nil {
+			h = methods[""]
+		}
+		if h == nil {
+			h = refuse
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// named notes in the request's event which door and operation it came to.
+func named(door identity.Door, route Route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e := EventOf(r); e != nil {
+			e.Door, e.Op = door, route.Op
+		}
+		route.Handler(w, r)
+	})
+}
+
+func (router *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if odd(r.URL.Path) {
+		router.unknown(w, r) // ServeMux would answer with a redirect to the path that it thinks was meant
+		return
+	}
+	router.mux.ServeHTTP(w, r)
+}
+
+// odd says whether ServeMux would clean the path.
+func odd(path string) bool {
+	return path == "" || path[0] != '/' || strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../") ||
+		strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..")
+}
+
+func (router *Router) unknown(w http.ResponseWriter, r *http.Request) {
+	host := r.Host
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	for _, c := range router.claims {
+		if (strings.HasPrefix(r.URL.Path, c.prefix) || r.URL.Path+"/" == c.prefix) && (len(c.hosts) == 0 || slices.Contains(c.hosts, host)) {
+			c.refuse.ServeHTTP(w, r)
+			return
+		}
+	}
+	router.none.ServeHTTP(w, r)
+}

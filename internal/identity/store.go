@@ -156,7 +156,8 @@ type Tx interface {
 	Record(ctx context.Context, e *Event) error // sets Seq
 	SealEvents(ctx context.Context, sealed []Event) error
 	SaveCheckpoint(ctx context.Context, c Checkpoint) error
-	PruneEvents(ctx context.Context, upTo int64, limit int) (int, error) // sealed rows with Position <= upTo
+	// PruneEvents removes up to limit sealed rows with Position <= upTo, and checkpoints before it; it says how many rows.
+	PruneEvents(ctx context.Context, upTo int64, limit int) (int, error)
 
 	Enqueue(ctx context.Context, m Message) error
 	// ClaimMessages leases up to limit due messages to owner; two nodes never hold the same one at once.

@@ -153,5 +153,11 @@ func (t *tx) SaveCheckpoint(ctx context.Context, c identity.Checkpoint) error {
 func (t *tx) PruneEvents(ctx context.Context, upTo int64, limit int) (int, error) {
 	n, err := exec(ctx, t.q, `DELETE FROM events WHERE seq IN (
 		SELECT seq FROM events WHERE position > 0 AND position <= $1 ORDER BY position LIMIT $2)`, upTo, page(limit))
+	if err != nil {
+		return 0, err
+	}
+	// The checkpoint at upTo is where the log starts now; those before it vouch for nothing that is left.
+	_, err = exec(ctx, t.q, `DELETE FROM checkpoints WHERE position IN (
+		SELECT position FROM checkpoints WHERE position < $1 ORDER BY position LIMIT $2)`, upTo, page(limit))
 	return int(n), err
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -142,7 +142,7 @@ func (w *Worker) deliver(ctx context.Context, m identity.Message) error {
 	case errors.Is(sendErr, ErrPermanent) || now.Sub(m.CreatedAt) >= giveUp:
 		m.GivenUpAt, m.LastError = now, oneLine(sendErr)
 	default:
-		m.NextAt, m.LastError = now.Add(wait(m.Attempts)), oneLine(sendErr)
+		m.NextAt, m.LastError = now.Add(wait(m)), oneLine(sendErr)
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
@@ -187,16 +187,19 @@ func (w *Worker) send(ctx context.Context, m identity.Message) error {
 	return sender.Send(ctx, m.ID, m.CreatedAt, c)
 }
 
-// wait triples from ten seconds to an hour, give or take a fifth, so that what failed together does not come back together.
-func wait(attempts int) time.Duration {
+// wait triples from ten seconds to an hour, give or take a fifth by the message's id, so that what failed together does not
+// come back together.
+func wait(m identity.Message) time.Duration {
 	d := firstWait
-	for range attempts - 1 {
+	for range m.Attempts - 1 {
 		if d *= 3; d >= longest {
 			d = longest
 			break
 		}
 	}
-	return d*4/5 + rand.N(d*2/5)
+	spread := fnv.New32a()
+	_, _ = spread.Write([]byte(m.ID))
+	return d*4/5 + d*2/5*time.Duration(spread.Sum32()%1000)/1000
 }
 
 // LogSender stands in for a channel without a server: it logs that there is a message, and not what it says. The message is

@@ -370,6 +370,8 @@ func TestKeysTravelByTheFeed(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-heard
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
 		for deadline := time.After(10 * time.Second); ; {
 			if body, _ := b.JWKS(); bytes.Contains(body, []byte(made.ID)) {
 				break
@@ -377,7 +379,7 @@ func TestKeysTravelByTheFeed(t *testing.T) {
 			select {
 			case <-deadline:
 				t.Fatal("the other node never heard of the key")
-			default:
+			case <-tick.C:
 			}
 		}
 		stop()

@@ -26,7 +26,7 @@ type Hasher interface {
 }
 
 // Checker judges a new password by a rule; context are words that it may not be made of.
-type Checker func(rule identity.PasswordRule, pw identity.Secret, context []string) error
+type Checker func(rule identity.PasswordRule, pw identity.Secret, context ...string) error
 
 // Passwords sets them.
 type Passwords struct {
@@ -78,7 +78,7 @@ func (p *Passwords) Rule(c Context, door identity.Door) identity.PasswordRule {
 // and Busy.
 func (p *Passwords) Prepare(ctx context.Context, c Context, door identity.Door, pw identity.Secret) (string, error) {
 	rule := p.Rule(c, door)
-	if err := p.Check(rule, pw, ContextWords(c)); err != nil {
+	if err := p.Check(rule, pw, ContextWords(c)...); err != nil {
 		return "", err
 	}
 	if err := p.unused(ctx, c, rule, pw); err != nil {

@@ -14,7 +14,8 @@ type RefreshInput struct {
 	Caller identity.Caller
 	Form   token.Form
 	Raw    string
-	Rotate bool // print a successor; otherwise the token is only checked, for a new access token
+	Kind   identity.TokenKind // "": RefreshToken; a door without refresh tokens renews by its access token
+	Rotate bool               // print a successor; otherwise the token is only checked, for a new access token
 	// Admit is asked inside the transaction, before anything changes: is this the client's, the caller's? It may be nil.
 	Admit func(Live) error
 }
@@ -28,6 +29,9 @@ func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 	if len(in.Raw) > token.MaxLength {
 		return nil, identity.TokenInvalid.Because("too long for a token")
 	}
+	if in.Kind == "" {
+		in.Kind = identity.RefreshToken
+	}
 	facts, err := in.Form.Read(in.Raw)
 	if err != nil {
 		return nil, err
@@ -36,7 +40,7 @@ func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.good(read, identity.RefreshToken, s.Now()); err != nil {
+	if err := s.good(read, in.Kind, s.Now()); err != nil {
 		return nil, err
 	}
 	if read.Session.ID == "" {
@@ -72,7 +76,7 @@ func (s *Service) spend(ctx context.Context, in RefreshInput, read Live) (*Live,
 			return err
 		}
 		live.Session = session
-		if refusal = s.good(&live, identity.RefreshToken, now); refusal != nil {
+		if refusal = s.good(&live, in.Kind, now); refusal != nil {
 			return nil
 		}
 		rules := s.Rules[session.Door]

@@ -29,6 +29,19 @@ func (p Params) core() argon2.Params {
 	return argon2.Params{Type: argon2.ID, Time: p.Time, Memory: p.Memory, Threads: p.Threads}
 }
 
+func (p Params) bytes() int64 { return int64(p.Memory) << 10 }
+
+// Validate says why a hash cannot cost this, or must not: what is made here must pass CheckHash elsewhere.
+func (p Params) Validate() error {
+	if err := p.core().Valid(); err != nil {
+		return fmt.Errorf("password hash parameters: %w", err)
+	}
+	if p.bytes() > maxMemory || uint64(p.Memory)*uint64(p.Time) > maxArgon2Work {
+		return fmt.Errorf("password hash parameters: %d KiB with %d passes cost more than a stored hash may", p.Memory, p.Time)
+	}
+	return nil
+}
+
 // argon2Hash is a parsed $argon2id$ or $argon2i$ string.
 type argon2Hash struct {
 	argon2.Params

@@ -28,7 +28,7 @@ import (
 const (
 	maxEncoded    = 1024
 	maxMemory     = 256 << 20
-	maxArgon2Work = 4 << 20 // KiB times passes
+	maxArgon2Work = 6 << 20 // KiB times passes: a few seconds
 	maxBcryptCost = 15
 	maxScryptWork = 1 << 22 // N times r times p
 	maxPBKDF2     = 2_000_000
@@ -45,8 +45,8 @@ type stored interface {
 // would tell which logins still have an old hash, and so which exist.
 type quick interface{ quick() }
 
-// Check says whether a stored hash can be verified here at a bearable cost. Imports call it for every hash.
-func Check(encoded string) error {
+// CheckHash says whether a stored hash can be verified here at a bearable cost. Imports call it for every hash.
+func CheckHash(encoded string) error {
 	_, err := parse(encoded, "")
 	return err
 }
@@ -55,7 +55,7 @@ func Check(encoded string) error {
 // lower-case e-mail (openwifi.md 1.5). The e-mail is not kept in it; Verify is told.
 func EncodeOpenWiFi(digits string) (string, error) {
 	encoded := openWiFiPrefix + strings.ToLower(digits)
-	if err := Check(encoded); err != nil {
+	if err := CheckHash(encoded); err != nil {
 		return "", err
 	}
 	return encoded, nil

@@ -15,7 +15,14 @@ import (
 // cheap keeps tests quick; what they show does not depend on the cost.
 func cheap(t testing.TB) *Pool {
 	t.Helper()
-	p, err := New(Options{Params: Params{Memory: 64, Time: 1, Threads: 1}})
+	p := pool(t, Options{Params: Params{64, 1, 1}})
+	t.Cleanup(p.Close)
+	return p
+}
+
+func pool(t testing.TB, opt Options) *Pool {
+	t.Helper()
+	p, err := New(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +50,8 @@ func vectors(t testing.TB) (out [][2]string) {
 func TestVerifyForeign(t *testing.T) {
 	p := cheap(t)
 	for _, v := range vectors(t) {
-		if err := Check(v[1]); err != nil {
-			t.Errorf("Check(%s) = %v", v[1], err)
+		if err := CheckHash(v[1]); err != nil {
+			t.Errorf("CheckHash(%s) = %v", v[1], err)
 			continue
 		}
 		match, rehash, err := p.Verify(t.Context(), v[1], identity.Secret(v[0]), "")
@@ -106,7 +113,7 @@ func TestVerifyOpenWiFi(t *testing.T) {
 	}
 }
 
-func TestCheckRefuses(t *testing.T) {
+func TestCheckHashRefuses(t *testing.T) {
 	const salt, key = "c29tZXNhbHRzb21lc2FsdA", "yLH4eeWywCi9u+wtEr9Yw8dVUioEX81u9j8EATV5gOk"
 	long := strings.Repeat("a", 2000)
 	for _, hash := range []string{
@@ -145,8 +152,8 @@ func TestCheckRefuses(t *testing.T) {
 		"$pbkdf2-md5$1000$" + salt + "$" + key, "$y$j9T$" + salt + "$" + key, "$7$" + salt, "$plaintext$hello", "$unknown$a$b",
 		long,
 	} {
-		if err := Check(hash); err == nil {
-			t.Errorf("Check(%.80q) passed", hash)
+		if err := CheckHash(hash); err == nil {
+			t.Errorf("CheckHash(%.80q) passed", hash)
 		} else if len(hash) > 40 && strings.Contains(err.Error(), hash[len(hash)-12:]) {
 			t.Errorf("the error shows the hash: %v", err)
 		}
@@ -159,7 +166,7 @@ func TestHashRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(hash, "$argon2id$v=19$m=64,t=1,p=1$") || Check(hash) != nil {
+	if !strings.HasPrefix(hash, "$argon2id$v=19$m=64,t=1,p=1$") || CheckHash(hash) != nil {
 		t.Errorf("hash is %s", hash)
 	}
 	again, _ := p.Hash(t.Context(), "correct horse")
@@ -179,7 +186,8 @@ func TestHashRoundTrip(t *testing.T) {
 		}
 	}
 
-	dearer, _ := New(Options{Params: Params{Memory: 128, Time: 1, Threads: 1}})
+	dearer := pool(t, Options{Params: Params{128, 1, 1}})
+	t.Cleanup(dearer.Close)
 	if match, rehash, err := dearer.Verify(t.Context(), hash, "correct horse", ""); !match || !rehash || err != nil {
 		t.Errorf("with other parameters: %v, %v, %v, want a match to be hashed anew", match, rehash, err)
 	}
@@ -234,9 +242,14 @@ func TestNormalisation(t *testing.T) {
 	}
 }
 
-func TestNewRefusesParameters(t *testing.T) {
-	for _, params := range []Params{{Memory: 7, Time: 1, Threads: 1}, {Memory: 64, Time: 1}, {Memory: 1 << 20, Time: 1, Threads: 1}, {Memory: 65536, Time: 1000, Threads: 1}} {
-		if _, err := New(Options{Params: params}); err == nil {
+func TestParamsValidate(t *testing.T) {
+	if err := DefaultParams().Validate(); err != nil {
+		t.Error(err)
+	}
+	for _, params := range []Params{
+		{}, {7, 1, 1}, {64, 1, 0}, {64, 0, 1}, {15, 1, 2}, {1 << 20, 1, 1}, {65536, 1000, 1}, {1<<32 - 1, 1<<32 - 1, 1<<32 - 1},
+	} {
+		if _, err := New(Options{Params: params}); params.Validate() == nil || err == nil && params != (Params{}) {
 			t.Errorf("%+v passed", params)
 		}
 	}

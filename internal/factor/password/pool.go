@@ -39,6 +39,7 @@ type Pool struct {
 	queue   list.List // of *job
 	idle    []chan *job
 	workers int
+	closed  bool
 	mean    float64 // seconds of a job, moving average
 	refused uint64
 }
@@ -61,16 +62,13 @@ func (j *job) do(scratch *argon2.Scratch) {
 	j.run(scratch)
 }
 
-// New makes a pool. It starts no thread until there is something to hash.
+// New makes a pool. It starts no thread until there is something to hash. It fails for Params that do not Validate.
 func New(opt Options) (*Pool, error) {
 	if opt.Params == (Params{}) {
 		opt.Params = DefaultParams()
 	}
-	if err := opt.Params.core().Valid(); err != nil {
-		return nil, fmt.Errorf("password hash parameters: %w", err)
-	}
-	if uint64(opt.Params.Memory)<<10 > maxMemory || uint64(opt.Params.Memory)*uint64(opt.Params.Time) > maxArgon2Work {
-		return nil, fmt.Errorf("password hash parameters m=%d,t=%d cost more than a stored hash may", opt.Params.Memory, opt.Params.Time)
+	if err := opt.Params.Validate(); err != nil {
+		return nil, err
 	}
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
@@ -78,7 +76,7 @@ func New(opt Options) (*Pool, error) {
 	if opt.Memory <= 0 {
 		opt.Memory = 160 << 20
 	}
-	opt.Workers = max(1, min(opt.Workers, int(opt.Memory/(int64(opt.Params.Memory)<<10))))
+	opt.Workers = max(1, min(opt.Workers, int(opt.Memory/opt.Params.bytes())))
 	if opt.Queue <= 0 {
 		opt.Queue = 128 * opt.Workers
 	}
@@ -143,7 +141,7 @@ func (p *Pool) Verify(ctx context.Context, encoded string, typed identity.Secret
 	_, isQuick := h.(quick)
 	var found struct{ match, rehash bool } // apart from the results: after an error a worker may still write it
 	err = p.do(ctx, func(scratch *argon2.Scratch) {
-		if h.memory() > int64(p.opt.Params.Memory)<<10 {
+		if h.memory() > p.opt.Params.bytes() {
 			p.heavy.Lock()
 			defer p.heavy.Unlock()
 		}
@@ -194,6 +192,19 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Stats{Workers: p.workers, Waiting: p.queue.Len(), Refused: p.refused}
+}
+
+// Close lets go of threads and memory as soon as the queue is empty, instead of some seconds later. The pool still works
+// afterwards, so that requests which end during a shutdown get their answer.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, worker := range p.idle {
+		close(worker)
+		p.workers--
+	}
+	p.idle = nil
 }
 
 // do runs work on a worker, or says identity.Busy. When ctx ends first, a caller in the queue leaves it, and work that
@@ -257,7 +268,7 @@ func (p *Pool) work(j *job) {
 	for j != nil {
 		began := p.opt.Now()
 		j.do(&scratch)
-		if scratch.Bytes() > int(p.opt.Params.Memory)<<10 {
+		if int64(scratch.Bytes()) > p.opt.Params.bytes() {
 			scratch.Free() // a foreign hash took more; do not keep it
 		}
 		j = p.next(p.opt.Now().Sub(began).Seconds())
@@ -272,6 +283,11 @@ func (p *Pool) next(took float64) *job {
 		defer p.mu.Unlock()
 		return p.queue.Remove(first).(*job)
 	}
+	if p.closed {
+		defer p.mu.Unlock()
+		p.workers--
+		return nil
+	}
 	mine := make(chan *job, 1)
 	p.idle = append(p.idle, mine)
 	p.mu.Unlock()
@@ -279,7 +295,7 @@ func (p *Pool) next(took float64) *job {
 	timer := time.NewTimer(p.opt.Linger)
 	defer timer.Stop()
 	select {
-	case j := <-mine:
+	case j := <-mine: // nil when the pool was closed
 		return j
 	case <-timer.C:
 	}
@@ -292,5 +308,5 @@ func (p *Pool) next(took float64) *job {
 			return nil
 		}
 	}
-	return <-mine // enter took this worker off the list just before: the job is there
+	return <-mine // enter took this worker off the list just before: the job is there, or Close has closed it
 }

@@ -20,10 +20,7 @@ import (
 func held(t *testing.T, opt Options) (p *Pool, release func()) {
 	t.Helper()
 	opt.Workers = 1
-	p, err := New(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p = pool(t, opt)
 	t.Cleanup(func() { idle(p) })
 	gate := make(chan struct{})
 	go p.do(context.Background(), func(*argon2.Scratch) { <-gate })
@@ -140,10 +137,7 @@ func TestPoolCancelledCallerLeaves(t *testing.T) {
 
 func TestPoolKeepsNothingWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := New(Options{Params: Params{Memory: 64, Time: 1, Threads: 1}, Workers: 4, Linger: time.Minute})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := pool(t, Options{Params: Params{64, 1, 1}, Workers: 4, Linger: time.Minute})
 		storm := func() {
 			var group sync.WaitGroup
 			for range 16 {
@@ -169,6 +163,40 @@ func TestPoolKeepsNothingWhenIdle(t *testing.T) {
 	})
 }
 
+func TestPoolClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(t, Options{Params: Params{64, 1, 1}, Workers: 2})
+		for range 3 {
+			if err := p.VerifyDecoy(t.Context(), "password"); err != nil { // the last one after Close
+				t.Error(err)
+			}
+			synctest.Wait()
+			p.Close()
+			synctest.Wait()
+			if got := p.Stats().Workers; got != 0 {
+				t.Errorf("%d workers after Close", got)
+			}
+		}
+		gate := make(chan struct{})
+		var group sync.WaitGroup
+		for range 5 {
+			group.Go(func() {
+				if err := p.do(t.Context(), func(*argon2.Scratch) { <-gate }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		p.Close() // with callers in the queue: they are served
+		close(gate)
+		group.Wait()
+		synctest.Wait()
+		if got := p.Stats(); got.Workers != 0 || got.Waiting != 0 {
+			t.Errorf("after the queue: %+v", got)
+		}
+	})
+}
+
 func TestPoolSurvivesPanic(t *testing.T) {
 	p := cheap(t)
 	if err := p.do(t.Context(), func(*argon2.Scratch) { panic("slip") }); err == nil {
@@ -184,10 +212,7 @@ func TestPoolBoundsWorkersByMemory(t *testing.T) {
 		memory int64
 		want   int
 	}{{0, 8}, {100 << 20, 5}, {19 << 20, 1}, {1, 1}} {
-		p, err := New(Options{Workers: 8, Memory: tt.memory})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := pool(t, Options{Workers: 8, Memory: tt.memory})
 		if p.opt.Workers != tt.want {
 			t.Errorf("%d bytes allow %d workers, want %d", tt.memory, p.opt.Workers, tt.want)
 		}
@@ -195,7 +220,7 @@ func TestPoolBoundsWorkersByMemory(t *testing.T) {
 }
 
 func TestRaiseProcs(t *testing.T) {
-	p, _ := New(Options{Workers: 3})
+	p := pool(t, Options{Workers: 3})
 	before := runtime.GOMAXPROCS(0)
 	undo := p.RaiseProcs()
 	if got := runtime.GOMAXPROCS(0); got != before+3 {
@@ -262,10 +287,8 @@ func BenchmarkFloor(b *testing.B) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	p, err := New(Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	p := pool(b, Options{})
+	defer p.Close()
 	defer p.RaiseProcs()()
 	hash, err := p.Hash(b.Context(), "correct horse")
 	if err != nil {

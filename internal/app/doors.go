@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"gatehouse/internal/config"
+	"gatehouse/internal/core/session"
+	"gatehouse/internal/core/token"
+	"gatehouse/internal/dialect/insights"
+	"gatehouse/internal/dialect/nx"
+	"gatehouse/internal/dialect/oidc"
+	"gatehouse/internal/httpkit"
+	"gatehouse/internal/identity"
+)
+
+// Doors are the dialects, for who mounts them and for the forms of their tokens.
+type Doors struct {
+	Nx       *nx.Dialect
+	Insights *insights.Dialect
+	OIDC     *oidc.Dialect
+}
+
+// doorRules are what contracts demand of new passwords besides the security policy.
+var doorRules = map[identity.Door]identity.PasswordRule{nx.Door: nx.PasswordRule}
+
+// founder is what a door keeps of the membership of somebody who registered with an organisation of her own.
+var founder = identity.Attributes{}
+
+// rules are the contracts' lives of sessions and tokens, as configured.
+func (h *House) rules() map[identity.Door]session.Rules {
+	return map[identity.Door]session.Rules{
+		nx.Door:       nx.Rules(h.Config.Nx),
+		insights.Door: insights.Rules(h.Config.Insights),
+		oidc.Door:     oidc.Rules(h.Config.OIDC),
+	}
+}
+
+// doors builds every dialect; which are open is decided where they are mounted.
+func (h *House) doors() error {
+	h.Doors = Doors{
+		Nx: &nx.Dialect{
+			Issuer: h.Config.Issuer, Prefix: h.Config.Nx.Prefix, Origins: h.Config.Nx.CORSOrigins,
+			StrengthPerMinute: h.Config.Limits.NxStrengthPerMinute, Keys: h.Ring,
+			SignIn: h.SignIn, SignUp: h.SignUp, Sessions: h.Sessions, Recovery: h.Recovery, Profiles: h.Profiles, Manage: h.Manage,
+			Services: map[string]func(context.Context) error{"Database": h.Store.Ping, "Mail": h.mailUp}, Log: h.log, Now: h.now,
+		},
+		Insights: &insights.Dialect{
+			Issuer: h.Config.Issuer, Origins: h.Config.Insights.CORSOrigins, Keys: h.Ring,
+			Grants: h.Grants, SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Now: h.now, Rand: h.rand,
+		},
+		OIDC: &oidc.Dialect{
+			Issuer: h.Config.Issuer, Origins: h.Config.OIDC.CORSOrigins, Keys: h.Ring, Grants: h.Grants, Sessions: h.Sessions,
+			Now: h.now, Rand: h.rand,
+		},
+	}
+	// Cheapest to recognise first; which doors are open does not matter: a token is what it is.
+	h.Grants.Forms = []token.Form{h.Doors.OIDC.Form(), h.Doors.Insights.Form(), h.Doors.Nx.Form()}
+	return nil
+}
+
+// mount lists the open doors for the public listener.
+func (h *House) mount() []httpkit.Door {
+	var doors []httpkit.Door
+	open := func(c config.Door, d httpkit.Door) {
+		if c.Enabled {
+			d.Prefix, d.Hosts = c.Prefix, c.Hosts
+			doors = append(doors, d)
+		}
+	}
+	open(h.Config.Nx.Door, httpkit.Door{
+		Name: nx.Door, Routes: h.Doors.Nx.Routes(), Claims: nx.Claims, Wrap: h.Doors.Nx.Wrap,
+		NotFound: h.Doors.Nx.NotFound, MethodNotAllowed: h.Doors.Nx.MethodNotAllowed,
+	})
+	open(h.Config.Insights.Door, h.Doors.Insights.Routes())
+	open(h.Config.OIDC.Door, h.Doors.OIDC.Routes())
+	return doors
+}
+
+// mountServices lists what the internal listener serves.
+func (h *House) mountServices() []httpkit.Door {
+	return nil
+}
+
+// mailUp says whether mail that should leave does: nothing is waiting for long.
+func (h *House) mailUp(ctx context.Context) error {
+	waiting, err := h.Outbox.List(ctx, identity.MessageWaiting, "", 50)
+	if err != nil {
+		return err
+	}
+	for _, m := range waiting {
+		if m.Attempts > 0 && h.now().Sub(m.CreatedAt) > 5*time.Minute {
+			return identity.Unavailable.Because("mail is waiting")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+// Package app builds the house from its configuration, by hand: the one place that lists doors, factors and engines.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"gatehouse/internal/config"
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/feed"
+	"gatehouse/internal/core/grant"
+	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/policy"
+	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/recovery"
+	"gatehouse/internal/core/session"
+	"gatehouse/internal/core/signin"
+	"gatehouse/internal/core/signup"
+	"gatehouse/internal/deliver"
+	"gatehouse/internal/factor/password"
+	"gatehouse/internal/factor/totp"
+	"gatehouse/internal/identity"
+	"gatehouse/internal/keys"
+)
+
+// Options are what a test or a command decides besides the configuration.
+type Options struct {
+	Store identity.Store   // nil: the one that the configuration names
+	Box   *keys.Box        // nil: the master key that the configuration names
+	Now   func() time.Time // nil: the clock
+	Rand  io.Reader        // nil: the system's randomness
+	Hash  password.Params  // zero: the configuration's
+	Log   *slog.Logger     // nil: the default
+}
+
+// House is everything below the doors.
+type House struct {
+	Config    config.Config
+	Store     identity.Store
+	Box       *keys.Box
+	Ring      *keys.Ring
+	Audit     *audit.Log
+	Sealer    *audit.Sealer
+	Feed      *feed.Tail
+	Policies  *policy.Service
+	Sessions  *session.Service
+	Passwords *credential.Passwords
+	SignIn    *signin.Service
+	Grants    *grant.Service
+	Recovery  *recovery.Service
+	Manage    *manage.Service
+	Profiles  *profile.Service
+	SignUp    *signup.Service
+	Outbox    *deliver.Outbox
+	Worker    *deliver.Worker
+	Doors     Doors
+
+	now      func() time.Time
+	rand     io.Reader
+	log      *slog.Logger
+	node     string // names this process in leases
+	ownStore bool
+	pool     *password.Pool
+}
+
+// Open builds the house. It migrates the store and loads or makes the keys; it serves nothing and runs nothing yet.
+func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err error) {
+	h := &House{Config: cfg, Store: o.Store, Box: o.Box, now: o.Now, rand: o.Rand, log: o.Log}
+	if h.now == nil {
+		h.now = time.Now
+	}
+	if h.rand == nil {
+		h.rand = rand.Reader
+	}
+	if h.log == nil {
+		h.log = slog.Default()
+	}
+	h.node = nodeName()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	if h.Store == nil {
+		h.ownStore = true
+		if h.Store, err = openStore(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
+	if h.Box == nil {
+		if h.Box, err = keys.LoadMaster(cfg.Data, cfg.MasterKey, rand.Reader); err != nil {
+			return nil, err
+		}
+	}
+	if err = keys.VerifyMaster(ctx, h.Store, h.Box); err != nil {
+		return nil, err
+	}
+	h.Ring, err = keys.NewRing(keys.Options{
+		Store: h.Store, Box: h.Box, Now: h.now, Rand: h.rand,
+		Period: cfg.Keys.RotateEvery, Lead: cfg.Keys.PublishAhead, Keep: h.longestToken(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err = h.Ring.Ensure(ctx, keys.ES256, keys.EdDSA); err != nil {
+		return nil, err
+	}
+	if err = h.core(o); err != nil {
+		return nil, err
+	}
+	if err = h.doors(); err != nil {
+		return nil, err
+	}
+	h.listen()
+	return h, h.Feed.Once(ctx)
+}
+
+// core builds the verbs.
+func (h *House) core(o Options) error {
+	cost := o.Hash
+	if cost == (password.Params{}) {
+		cost = password.Params{Memory: h.Config.Password.MemoryKiB, Time: h.Config.Password.Iterations, Threads: uint32(h.Config.Password.Parallel)}
+	}
+	var err error
+	h.pool, err = password.New(password.Options{
+		Params: cost, Workers: h.Config.Password.Workers, Queue: h.Config.Password.Queue, Rand: h.rand, Now: h.now,
+	})
+	if err != nil {
+		return err
+	}
+	h.Audit = &audit.Log{Now: h.now, Rand: h.rand}
+	h.Feed = &feed.Tail{Store: h.Store, Now: h.now}
+	h.Policies = &policy.Service{}
+	h.Sessions = &session.Service{
+		Store: h.Store, Log: h.Audit, Policies: h.Policies, Keys: h.Box, Rules: h.rules(), Stale: h.Feed.Stale, Now: h.now, Rand: h.rand,
+	}
+	h.Passwords = &credential.Passwords{
+		Hasher: h.pool, Check: password.CheckRule, Policies: h.Policies, Sessions: h.Sessions, Log: h.Audit,
+		DoorRule: doorRules, Now: h.now, Rand: h.rand,
+	}
+	limits := signin.DefaultLimits
+	limits.AddressFailures, limits.AddressWindow = h.Config.Limits.AddressFailures, h.Config.Limits.AddressWindow
+	h.SignIn = &signin.Service{
+		Store: h.Store, Sessions: h.Sessions, Passwords: h.Passwords, Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}},
+		Log: h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
+	}
+	h.Grants = &grant.Service{Store: h.Store, Sessions: h.Sessions, Hasher: h.pool, Log: h.Audit}
+	h.Outbox = &deliver.Outbox{Store: h.Store, Box: h.Box, Templates: deliver.BuiltIn(), Now: h.now, Rand: h.rand}
+	h.Recovery = &recovery.Service{Store: h.Store, Passwords: h.Passwords, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand}
+	h.Manage = &manage.Service{Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
+	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
+	h.SignUp = &signup.Service{
+		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,
+	}
+	h.Worker = &deliver.Worker{Outbox: h.Outbox, Owner: h.node, Log: h.Audit, Senders: map[identity.Channel]deliver.Sender{}}
+	if url := h.Config.SMTPURL; url != "" {
+		mailer, err := deliver.NewMailer(url, h.Config.MailFrom, nil)
+		if err != nil {
+			return err
+		}
+		h.Worker.Senders[identity.Mail] = mailer
+	}
+	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
+	return nil
+}
+
+// longestToken is how long a retired signing key must still verify.
+func (h *House) longestToken() time.Duration {
+	var longest time.Duration
+	for _, r := range h.rules() {
+		longest = max(longest, r.AccessTTL, r.SessionTTL, r.RememberTTL)
+	}
+	return longest + 24*time.Hour
+}
+
+// listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.
+func (h *House) listen() {
+	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Ring.Listen}
+	h.Feed.Attach()
+}
+
+// Run does the house's own work until ctx ends: the feed, the idle clocks, sealing, mail, rotation and sweeping.
+func (h *House) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, work := range []func(context.Context){h.Feed.Run, h.Ring.Run, h.Sessions.Run, h.Sealer.Run, h.Worker.Run, h.upkeep} {
+		all.Go(func() { work(ctx) })
+	}
+	all.Wait()
+}
+
+// Close lets go of what Open took.
+func (h *House) Close() error {
+	if h.ownStore && h.Store != nil {
+		return h.Store.Close()
+	}
+	return nil
+}
+
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), rand.Text()[:8])
+}

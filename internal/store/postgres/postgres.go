@@ -186,6 +186,9 @@ func (e *engine) run(ctx context.Context, begin string, do func(sqlstore.Querier
 	}
 	conn, err := e.pool.Acquire(ctx)
 	if err != nil {
+		if e.closed.Load() {
+			return errClosed, false
+		}
 		return translate(err), false
 	}
 	defer conn.Release()
@@ -236,6 +239,9 @@ func (e *engine) Wake() <-chan struct{} { return e.feed.listen() }
 
 // Ping asks the server.
 func (e *engine) Ping(ctx context.Context) error {
+	if e.closed.Load() {
+		return errClosed
+	}
 	if err := e.pool.Ping(ctx); err != nil {
 		return translate(err)
 	}

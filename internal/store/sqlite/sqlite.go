@@ -109,7 +109,7 @@ func open(ctx context.Context, o Options) (*engine, error) {
 		queue: make(chan *update, queueSize), closing: make(chan struct{}), stopped: make(chan struct{}),
 		wrote: e.keeper.count, finish: make(chan struct{}, 1), rest: restOfCheckpoint,
 	}
-	go e.writer.loop(nil)
+	go e.writer.loop()
 	go e.keeper.loop(e.writer.closing, e.writer.finish)
 	return e, nil
 }

@@ -62,6 +62,7 @@ type writer struct {
 
 	group  []*update // run in the open transaction, to be answered after its commit
 	open   bool      // a transaction is open
+	again  []*update // lost their transaction through no fault of theirs
 	exited *update   // whose function runs now, or ended the goroutine under it
 
 	wrote  func(updates int) // told after each commit
@@ -109,8 +110,8 @@ func (u *update) answer(err error) {
 	u.done <- struct{}{}
 }
 
-// loop is the writer's life. again holds updates whose transaction was lost through no fault of theirs.
-func (w *writer) loop(again []*update) {
+// loop is the writer's life.
+func (w *writer) loop() {
 	finished := false
 	defer func() {
 		if finished {
@@ -118,13 +119,15 @@ func (w *writer) loop(again []*update) {
 			return
 		}
 		// A function ended this goroutine (runtime.Goexit, as testing's FailNow does). Its neighbours run again on a new one.
-		lost := append([]*update(nil), w.group...)
 		w.rollback()
+		w.again = append(w.again, w.group...)
 		w.group = w.group[:0]
 		w.exited.answer(errExited)
-		go w.loop(lost)
+		go w.loop()
 	}()
-	for _, u := range again {
+	for len(w.again) > 0 {
+		u := w.again[0]
+		w.again = w.again[1:]
 		w.commitGroup(u)
 	}
 	for {

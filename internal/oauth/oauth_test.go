@@ -112,27 +112,6 @@ func TestParseBasic(t *testing.T) {
 	}
 }
 
-func TestReadBody(t *testing.T) {
-	request := func(body string) *http.Request {
-		return httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-	}
-	if got, err := oauth.ReadBody(request("a=1")); got != "a=1" || err != nil {
-		t.Errorf("ReadBody = %q, %v", got, err)
-	}
-	large := strings.Repeat("x", 64<<10)
-	if got, err := oauth.ReadBody(request(large)); got != large || err != nil {
-		t.Errorf("ReadBody of 64 KiB = %d bytes, %v", len(got), err)
-	}
-	if _, err := oauth.ReadBody(request(large + "x")); !errors.Is(err, identity.TooLarge) {
-		t.Errorf("ReadBody over 64 KiB = %v, want %v", err, identity.TooLarge)
-	}
-	unannounced := request(large + "x")
-	unannounced.ContentLength = -1
-	if _, err := oauth.ReadBody(unannounced); !errors.Is(err, identity.TooLarge) {
-		t.Errorf("ReadBody over 64 KiB without a length = %v, want %v", err, identity.TooLarge)
-	}
-}
-
 func TestIsForm(t *testing.T) {
 	for given, want := range map[string]bool{
 		"application/x-www-form-urlencoded":                 true,

@@ -1,8 +1,6 @@
 package oauth
 
 import (
-	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -16,10 +14,7 @@ import (
 // FormType is the media type of every request to a token endpoint.
 const FormType = "application/x-www-form-urlencoded"
 
-const (
-	maxBody   = 64 << 10 // a token of 8 KiB and a password of 1 KiB fit many times over
-	maxParams = 64
-)
+const maxParams = 64
 
 // Params are the parameters of a request, each name at most once (RFC 6749, section 3.2). There are few, so a search beats a map.
 type Params []param
@@ -98,26 +93,6 @@ func IsForm(r *http.Request) bool {
 	}
 	mediaType, _, err := mime.ParseMediaType(given)
 	return err == nil && mediaType == FormType
-}
-
-// ReadBody gives the body as text, up to a limit.
-func ReadBody(r *http.Request) (string, error) {
-	if r.ContentLength > maxBody {
-		return "", identity.TooLarge.Because("the body is too large")
-	}
-	var text strings.Builder
-	if r.ContentLength > 0 {
-		text.Grow(int(r.ContentLength))
-	}
-	n, err := io.Copy(&text, io.LimitReader(r.Body, maxBody+1))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case n > maxBody, errors.As(err, &tooLarge):
-		return "", identity.TooLarge.Because("the body is too large")
-	case err != nil:
-		return "", identity.Invalid.Wrap(err) // the sender went away or broke the framing
-	}
-	return text.String(), nil
 }
 
 // Words splits a scope at spaces, and at the other separators given (RFC 6749, section 3.3). A word that comes twice counts once.

@@ -201,40 +201,61 @@ func (s *Service) EndAll(ctx context.Context, caller identity.Caller, id identit
 }
 
 // Enter makes an organisation the session's ("": none) with a new generation, so that a door prints a new token. Who is not a
-// member, or comes to an expired or unknown organisation, gets one answer: identity.Denied.
+// member, or comes to an expired or unknown organisation, gets one answer: identity.Denied. A door whose organisations may
+// demand a second factor calls signin.Service.Enter.
 func (s *Service) Enter(ctx context.Context, caller identity.Caller, id identity.SessionID, organisation identity.OrganisationID) (identity.Session, error) {
 	var entered identity.Session
-	err := s.Store.Update(ctx, func(tx identity.Tx) error {
-		now := s.Now()
-		session, err := tx.Session(ctx, id)
-		if err != nil {
-			return err
-		}
-		if session.ActorID != "" {
-			return identity.Denied.Because("not while acting as another person")
-		}
-		if organisation != "" {
-			if err := s.mayEnter(ctx, tx, session.SubjectID, organisation); err != nil {
-				return err
-			}
-			if err := tx.SetLastOrg(ctx, session.SubjectID, organisation); err != nil {
-				return err
-			}
-		}
-		before := session.OrganisationID
-		session.OrganisationID = organisation
-		if err := tx.UpdateSession(ctx, session); err != nil {
-			return err
-		}
-		if entered, err = s.advance(ctx, tx, session, now); err != nil {
-			return err
-		}
-		return s.Log.Record(ctx, tx, caller, audit.Entry{
-			Action: "session.enter", SubjectID: session.SubjectID, SessionID: id, OrganisationID: organisation,
-			Before: map[string]any{"organisation": before}, After: map[string]any{"organisation": organisation},
-		})
+	err := s.Store.Update(ctx, func(tx identity.Tx) (err error) {
+		entered, err = s.EnterIn(ctx, tx, caller, id, organisation, nil)
+		return err
 	})
 	return entered, err
+}
+
+// EnterIn is Enter inside another verb's transaction. amr is how she has proven who she is by now; nil: as the session says.
+func (s *Service) EnterIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SessionID, organisation identity.OrganisationID, amr []string) (identity.Session, error) {
+	now := s.Now()
+	session, err := s.MayEnterIn(ctx, tx, id, organisation)
+	if err != nil {
+		return session, err
+	}
+	if organisation != "" {
+		if err := tx.SetLastOrg(ctx, session.SubjectID, organisation); err != nil {
+			return session, err
+		}
+	}
+	before := session.OrganisationID
+	session.OrganisationID = organisation
+	if amr != nil {
+		session.AMR, session.AuthenticatedAt = amr, now
+	}
+	if err := tx.UpdateSession(ctx, session); err != nil {
+		return session, err
+	}
+	entered, err := s.advance(ctx, tx, session, now)
+	if err != nil {
+		return session, err
+	}
+	return entered, s.Log.Record(ctx, tx, caller, audit.Entry{
+		Action: "session.enter", SubjectID: session.SubjectID, SessionID: id, OrganisationID: organisation,
+		Before: map[string]any{"organisation": before}, After: map[string]any{"organisation": organisation, "amr": session.AMR},
+	})
+}
+
+// MayEnterIn gives a session that is alive and may enter the organisation, or Enter's refusal.
+func (s *Service) MayEnterIn(ctx context.Context, r identity.Reader, id identity.SessionID, organisation identity.OrganisationID) (identity.Session, error) {
+	session, err := r.Session(ctx, id)
+	switch {
+	case errors.Is(err, identity.NotFound) || err == nil && !session.EndedAt.IsZero():
+		return session, identity.TokenRevoked.Because("the session has ended")
+	case err != nil:
+		return session, err
+	case session.ActorID != "":
+		return session, identity.Denied.Because("not while acting as another person")
+	case organisation == "":
+		return session, nil
+	}
+	return session, s.mayEnter(ctx, r, session.SubjectID, organisation)
 }
 
 func (s *Service) mayEnter(ctx context.Context, r identity.Reader, subject identity.SubjectID, organisation identity.OrganisationID) error {

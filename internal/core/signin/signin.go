@@ -110,6 +110,8 @@ type PasswordInput struct {
 	Attributes  []byte        // the door's own, for the session
 	// Demand reads a door's own words for "members need a second factor" off the organisation that she lands in. May be nil.
 	Demand func(identity.Organisation) identity.Demand
+	// OwnDemand reads the same off the person, for a door at which she asks for it herself. May be nil.
+	OwnDemand func(identity.Subject) identity.Demand
 }
 
 // Outcome is where the machine stands. Exactly one of Session.ID and Ticket is set.
@@ -153,6 +155,7 @@ type intent struct {
 	NewHash         string                  `json:"new_hash,omitempty"` // a prepared password, set at the end
 	PasswordVersion int64                   `json:"password_version"`
 	Offers          []offer                 `json:"offers,omitempty"`
+	Enters          identity.SessionID      `json:"enters,omitempty"` // a session that goes on in Org, instead of a new one
 }
 
 type offer struct {
@@ -272,6 +275,9 @@ func (s *Service) look(ctx context.Context, in PasswordInput, folded, key string
 				who.demand = in.Demand(land)
 			}
 		}
+		if in.OwnDemand != nil && in.OwnDemand(subject) == identity.FactorNeeded {
+			who.demand = identity.FactorNeeded
+		}
 		who.enrolled, err = r.Credentials(ctx, subject.ID)
 		return err
 	})
@@ -390,6 +396,9 @@ func (s *Service) changeDue(c credential.Context) (bool, error) {
 
 // finish sets a waiting new password and begins the session.
 func (s *Service) finish(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
+	if todo.Enters != "" {
+		return s.enter(ctx, tx, caller, c, todo)
+	}
 	if todo.NewHash != "" {
 		current, err := tx.Credential(ctx, c.Subject.ID, identity.Password)
 		if err != nil {

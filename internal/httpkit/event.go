@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
@@ -26,7 +25,7 @@ type Event struct {
 	SubjectID identity.SubjectID
 	SessionID identity.SessionID
 	ClientID  identity.ClientID
-	Path      string // as logged; a handler whose path holds a token replaces it
+	Path      string // as logged: long parts, which may be tokens, are left out; a handler may put the pattern instead
 }
 
 type eventKey struct{}
@@ -44,7 +43,7 @@ func Caller(r *http.Request, door identity.Door) identity.Caller {
 		c.Address, c.RequestID = e.Address, e.RequestID
 		c.SubjectID, c.SessionID, c.ClientID = e.SubjectID, e.SessionID, e.ClientID
 	} else {
-		c.Address = peer(r).String()
+		c.Address = addressText(peer(r))
 	}
 	return c
 }
@@ -63,7 +62,7 @@ type Observer struct {
 func (o *Observer) Observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := o.Now()
-		e := &Event{RequestID: rand.Text()[:16], Address: o.address(r), Path: r.URL.Path}
+		e := &Event{RequestID: rand.Text()[:16], Address: o.address(r), Path: loggedPath(r.URL.Path)}
 		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, e))
 		rec := &recorder{ResponseWriter: w}
 		h := w.Header()
@@ -71,16 +70,19 @@ func (o *Observer) Observe(next http.Handler) http.Handler {
 		h["X-Content-Type-Options"] = nosniff
 		h["Referrer-Policy"] = noReferrer
 		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler { //nolint:errorlint // the sentinel itself, as net/http compares it
-					panic(p)
-				}
+			p := recover()
+			if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the sentinel itself, as net/http compares it
 				o.Log.ErrorContext(r.Context(), "panic", "request", e.RequestID, "door", e.Door, "op", e.Op, "panic", p, "stack", string(debug.Stack()))
 				if rec.status == 0 {
 					o.Broken(rec, r)
+					p = nil
 				}
 			}
 			o.write(r, e, rec, o.Now().Sub(start))
+			if p != nil {
+				// Half an answer is out: only a broken connection tells the client that it is not a whole one.
+				panic(http.ErrAbortHandler)
+			}
 		}()
 		next.ServeHTTP(rec, r)
 	})
@@ -92,6 +94,9 @@ var (
 )
 
 func (o *Observer) write(r *http.Request, e *Event, rec *recorder, took time.Duration) {
+	if rec.status == 0 {
+		rec.status = http.StatusOK // what net/http sends for a handler that says nothing
+	}
 	level := slog.LevelInfo
 	if rec.status >= 500 {
 		level = slog.LevelWarn
@@ -118,24 +123,41 @@ func (o *Observer) write(r *http.Request, e *Event, rec *recorder, took time.Dur
 	o.Log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
-// address gives the client's: the peer's, or behind trusted proxies the last one in X-Forwarded-For that is none of them.
+// loggedPath leaves out the parts of a path that may be tokens, whoever answers for it: some contracts put one there, and
+// people put them where they do not belong. Ids of up to 36 characters, as long as a UUID, stay.
+func loggedPath(path string) string {
+	const longest, whole = 36, 256
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if len(part) > longest {
+			parts[i] = "…"
+		}
+	}
+	if path = strings.Join(parts, "/"); len(path) > whole {
+		path = strings.ToValidUTF8(path[:whole], "") + "…"
+	}
+	return path
+}
+
+// address gives the client's: the peer's, or behind trusted proxies the last one in X-Forwarded-For that is none of them. What
+// stands left of that one is the client's own invention.
 func (o *Observer) address(r *http.Request) string {
 	client := peer(r)
 	if len(o.Proxies) == 0 || !o.trusts(client) {
-		return client.String()
+		return addressText(client)
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
-		a, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil {
+		a, ok := parseAddress(strings.TrimSpace(hop))
+		if !ok {
 			break
 		}
-		client = a.Unmap()
+		client = a
 		if !o.trusts(client) {
 			break
 		}
 	}
-	return client.String()
+	return addressText(client)
 }
 
 func (o *Observer) trusts(a netip.Addr) bool {
@@ -143,15 +165,25 @@ func (o *Observer) trusts(a netip.Addr) bool {
 }
 
 func peer(r *http.Request) netip.Addr {
-	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		return at.Addr().Unmap()
+	a, _ := parseAddress(r.RemoteAddr)
+	return a
+}
+
+// parseAddress takes an address with a port, as peers and some proxies write it, or without.
+func parseAddress(text string) (netip.Addr, bool) {
+	if at, err := netip.ParseAddrPort(text); err == nil {
+		return at.Addr().Unmap().WithZone(""), true
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+	a, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	return a.Unmap().WithZone(""), err == nil
+}
+
+// addressText gives "" for a peer that has no address, such as one on a Unix socket.
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
 	}
-	a, _ := netip.ParseAddr(host)
-	return a.Unmap()
+	return a.String()
 }
 
 // recorder remembers what was answered.

@@ -1,7 +1,9 @@
 package httpkit
 
 import (
+	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -44,7 +46,8 @@ type claim struct {
 	refuse http.Handler
 }
 
-// NewRouter composes doors; whatever none of them claims goes to none.
+// NewRouter composes doors; whatever none of them claims goes to none. Of two doors that claim the same prefix the first answers.
+// It panics on routes that contradict each other: they are written, not configured.
 func NewRouter(doors []Door, none http.Handler) *Router {
 	router := &Router{mux: http.NewServeMux(), none: none}
 	type place struct{ host, path string }
@@ -57,7 +60,11 @@ func NewRouter(doors []Door, none http.Handler) *Router {
 		if wrap == nil {
 			wrap = func(h http.Handler) http.Handler { return h }
 		}
-		hosts := d.Hosts
+		bound := make([]string, len(d.Hosts))
+		for i, host := range d.Hosts {
+			bound[i] = strings.ToLower(host)
+		}
+		hosts := bound
 		if len(hosts) == 0 {
 			hosts = []string{""}
 		}
@@ -69,19 +76,47 @@ func NewRouter(doors []Door, none http.Handler) *Router {
 					methods[p], owner[p] = map[string]http.Handler{}, d
 					order = append(order, p)
 				}
+				if methods[p][route.Method] != nil {
+					panic(fmt.Sprintf("httpkit: two routes for %s %s%s", route.Method, p.host, p.path))
+				}
 				methods[p][route.Method] = h
 			}
 		}
 		for _, prefix := range d.Claims {
-			router.claims = append(router.claims, claim{d.Prefix + prefix, d.Hosts, wrap(named(d.Name, Route{Op: "unknown", Handler: d.NotFound}))})
+			router.claims = append(router.claims, claim{strings.TrimSuffix(d.Prefix+prefix, "/"), bound, wrap(named(d.Name, Route{Op: "unknown", Handler: d.NotFound}))})
 		}
 	}
 	slices.SortStableFunc(router.claims, func(a, b claim) int { return len(b.prefix) - len(a.prefix) })
+	taken := map[string]bool{}
 	for _, p := range order {
+		taken[shape(p.host+p.path)] = true
 		router.mux.Handle(p.host+p.path, dispatch(methods[p], owner[p]))
+	}
+	for _, p := range order {
+		// ServeMux would redirect from /x to what ends in /x/.
+		if slashless := trimSlash(p.path); slashless != "" && !taken[shape(p.host+slashless)] {
+			taken[shape(p.host+slashless)] = true
+			router.mux.HandleFunc(p.host+slashless, router.unknown)
+		}
 	}
 	router.mux.HandleFunc("/", router.unknown)
 	return router
+}
+
+var wildcard = regexp.MustCompile(`\{[^}]*\}`)
+
+// shape makes patterns that differ in the names of their wildcards equal.
+func shape(pattern string) string { return wildcard.ReplaceAllString(pattern, "{}") }
+
+// trimSlash gives the path before a last slash and what may follow it, "" where there is none or nothing before it.
+func trimSlash(path string) string {
+	if strings.HasSuffix(path, "...}") || strings.HasSuffix(path, "/{$}") {
+		path = path[:strings.LastIndexByte(path, '/')+1]
+	}
+	if trimmed, ok := strings.CutSuffix(path, "/"); ok {
+		return trimmed
+	}
+	return ""
 }
 
 // dispatch chooses by method; the first door that has the path refuses the others.
@@ -133,25 +168,32 @@ func (router *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		router.unknown(w, r) // ServeMux would answer with a redirect to the path that it thinks was meant
 		return
 	}
+	r.Host = strings.ToLower(r.Host) // ServeMux compares it with case
 	router.mux.ServeHTTP(w, r)
 }
 
-// odd says whether ServeMux would clean the path.
+// odd says whether ServeMux would clean the path, or it holds what no id of ours can.
 func odd(path string) bool {
-	return path == "" || path[0] != '/' || strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../") ||
+	return !storable(path) || path == "" || path[0] != '/' || strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../") ||
 		strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..")
 }
 
 func (router *Router) unknown(w http.ResponseWriter, r *http.Request) {
-	host := r.Host
+	host := strings.ToLower(r.Host)
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		host = host[:i]
 	}
 	for _, c := range router.claims {
-		if (strings.HasPrefix(r.URL.Path, c.prefix) || r.URL.Path+"/" == c.prefix) && (len(c.hosts) == 0 || slices.Contains(c.hosts, host)) {
+		if below(r.URL.Path, c.prefix) && (len(c.hosts) == 0 || slices.Contains(c.hosts, host)) {
 			c.refuse.ServeHTTP(w, r)
 			return
 		}
 	}
 	router.none.ServeHTTP(w, r)
+}
+
+// below says whether path is prefix or a path below it; prefix has no slash at its end.
+func below(path, prefix string) bool {
+	rest, ok := strings.CutPrefix(path, prefix)
+	return ok && (rest == "" || rest[0] == '/')
 }

@@ -89,18 +89,18 @@ func (s *Service) SetMustChangeIn(ctx context.Context, tx identity.Tx, caller id
 // nobody.
 func TOTPPurpose(id identity.CredentialID) string { return "totp:" + string(id) }
 
-// ParseTOTP reads a secret as authenticator apps show it: base32, in any case, with or without spaces and padding (the form of
-// the otpauth URI). 80 bits are the least that the oldest apps made.
-func ParseTOTP(text identity.Secret) ([]byte, error) {
-	plain := strings.ToUpper(strings.TrimRight(strings.NewReplacer(" ", "", "-", "").Replace(text.Reveal()), "="))
-	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(plain)
+// ParseTOTP gives a secret as it is kept: base32 as authenticator apps show it, without the spaces, dashes, padding and small
+// letters that people type. 80 bits are the least that the oldest apps made.
+func ParseTOTP(typed identity.Secret) (identity.Secret, error) {
+	text := strings.ToUpper(strings.TrimRight(strings.NewReplacer(" ", "", "-", "").Replace(typed.Reveal()), "="))
+	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(text)
 	if err != nil {
-		return nil, identity.Invalid.In("totp", "must be base32")
+		return "", identity.Invalid.In("totp", "must be base32")
 	}
 	if len(secret) < 10 || len(secret) > 64 {
-		return nil, identity.Invalid.In("totp", fmt.Sprintf("must have 10 to 64 bytes, and has %d", len(secret)))
+		return "", identity.Invalid.In("totp", fmt.Sprintf("must have 10 to 64 bytes, and has %d", len(secret)))
 	}
-	return secret, nil
+	return identity.Secret(text), nil
 }
 
 // EnrolTOTP gives her an authenticator app with the secret, in base32. An earlier one stops working.
@@ -119,17 +119,25 @@ func (s *Service) EnrolTOTPIn(ctx context.Context, tx identity.Tx, caller identi
 		return err
 	}
 	return s.enrol(ctx, tx, caller, identity.Credential{
-		ID: fresh, SubjectID: id, Kind: identity.TOTP, Sealed: s.Box.Seal(TOTPPurpose(fresh), plain),
+		ID: fresh, SubjectID: id, Kind: identity.TOTP, Sealed: s.Box.Seal(TOTPPurpose(fresh), []byte(plain.Reveal())),
 	})
 }
 
-// TOTPSecret opens the secret of a credential, in base32: for exports, never for doors.
+// EnrolSealedTOTPIn is EnrolTOTPIn with a secret that was exported: sealed for the credential id that goes with it.
+func (s *Service) EnrolSealedTOTPIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, as identity.CredentialID, sealed []byte) error {
+	if _, err := newID(s, "totp_sealed", as); err != nil {
+		return err
+	}
+	if _, err := s.TOTPSecret(identity.Credential{ID: as, Sealed: sealed}); err != nil {
+		return identity.Invalid.In("totp_sealed", "was sealed with another master key, or is damaged")
+	}
+	return s.enrol(ctx, tx, caller, identity.Credential{ID: as, SubjectID: id, Kind: identity.TOTP, Sealed: sealed})
+}
+
+// TOTPSecret opens the secret of a credential, in base32: to compare it, never to show it.
 func (s *Service) TOTPSecret(c identity.Credential) (identity.Secret, error) {
 	plain, err := s.Box.Open(TOTPPurpose(c.ID), c.Sealed)
-	if err != nil {
-		return "", err
-	}
-	return identity.Secret(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(plain)), nil
+	return identity.Secret(plain), err
 }
 
 // EnrolTargetIn gives her a factor whose codes are sent somewhere: EmailCode or SMSCode.

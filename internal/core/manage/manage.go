@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -74,9 +76,15 @@ func newID[ID ~string](s *Service, field string, fixed ID) (ID, error) {
 	return ID(id), err
 }
 
-// newHash makes the random name that some doors show instead of an id.
-func (s *Service) newHash() (string, error) {
+// newHash makes the random name that some doors show instead of an id, or takes the one that the caller fixed.
+func (s *Service) newHash(fixed string) (string, error) {
 	var random [20]byte
+	if fixed != "" {
+		if n, err := hex.DecodeString(fixed); err != nil || len(n) != len(random) || strings.ToLower(fixed) != fixed {
+			return "", identity.Invalid.In("hash", "must be 40 hexadecimal digits in lower case")
+		}
+		return fixed, nil
+	}
 	if _, err := io.ReadFull(s.Rand, random[:]); err != nil {
 		return "", fmt.Errorf("make a hash: %w", err)
 	}
@@ -205,6 +213,12 @@ func merged(old, set, merge identity.Attributes) (identity.Attributes, error) {
 	return next, checkAttributes(next)
 }
 
+// Patches says whether merging patch into old (RFC 7396) would leave it as it is.
+func Patches(old, patch []byte) bool {
+	next, err := mergePatch(old, patch)
+	return err == nil && old != nil && SameJSON(old, next)
+}
+
 // mergePatch is RFC 7396 for objects.
 func mergePatch(target, patch []byte) ([]byte, error) {
 	var p map[string]json.RawMessage
@@ -240,11 +254,66 @@ func sameAttributes(a, b identity.Attributes) bool {
 	}
 	for door, text := range a {
 		other, ok := b[door]
-		if !ok || !bytes.Equal(text, other) {
+		if !ok || !SameJSON(text, other) {
 			return false
 		}
 	}
 	return true
+}
+
+// SameJSON says whether two texts are the same JSON, however they are spaced and spelled.
+func SameJSON(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	left, errLeft := Canonical(a)
+	right, errRight := Canonical(b)
+	return errLeft == nil && errRight == nil && bytes.Equal(left, right)
+}
+
+// Canonical gives the one spelling of a JSON text: no spaces, members sorted, numbers shortest.
+func Canonical(text []byte) ([]byte, error) {
+	v, err := DecodeJSON(text)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
+}
+
+// DecodeJSON gives a JSON text as Go values: whole numbers as int64 or uint64 where they fit, others as float64.
+func DecodeJSON(text []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	return numbers(v), nil
+}
+
+func numbers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, inner := range v {
+			v[name] = numbers(inner)
+		}
+	case []any:
+		for i, inner := range v {
+			v[i] = numbers(inner)
+		}
+	case json.Number:
+		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+			return n
+		}
+		if n, err := strconv.ParseUint(string(v), 10, 64); err == nil {
+			return n
+		}
+		if f, err := v.Float64(); err == nil {
+			return f
+		}
+		return string(v) // beyond float64
+	}
+	return v
 }
 
 // set takes a new value where a change names one, and says whether that is another one.

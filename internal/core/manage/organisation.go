@@ -1,7 +1,6 @@
 package manage
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 // NewOrganisation is one to be made.
 type NewOrganisation struct {
 	ID         identity.OrganisationID // "": made
+	Hash       string                  // "": made
 	Key        string                  // "": the id
 	Name       string                  // "": the key
 	PolicyID   identity.PolicyID
@@ -39,7 +39,7 @@ func (s *Service) CreateOrganisationIn(ctx context.Context, tx identity.Tx, call
 	if o.ID, err = newID(s, "id", in.ID); err != nil {
 		return o, err
 	}
-	if o.Hash, err = s.newHash(); err != nil {
+	if o.Hash, err = s.newHash(in.Hash); err != nil {
 		return o, err
 	}
 	if o.Key == "" {
@@ -513,18 +513,4 @@ func (s *Service) DeleteServiceIn(ctx context.Context, tx identity.Tx, caller id
 		return err
 	}
 	return s.finish(ctx, tx, caller, identity.ServicesChanged, "", audit.Entry{Action: "service.delete", Before: map[string]any{"number": number}})
-}
-
-// SameJSON says whether two texts are the same JSON, however they are spaced and whatever the order of their members.
-func SameJSON(a, b []byte) bool {
-	if bytes.Equal(a, b) {
-		return true
-	}
-	var x, y any
-	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
-		return false
-	}
-	left, errLeft := json.Marshal(x)
-	right, errRight := json.Marshal(y)
-	return errLeft == nil && errRight == nil && bytes.Equal(left, right)
 }

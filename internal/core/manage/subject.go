@@ -15,6 +15,7 @@ import (
 // NewSubject is somebody to be made. At least one login is needed of a person.
 type NewSubject struct {
 	ID           identity.SubjectID   // "": made
+	Hash         string               // "": made
 	Kind         identity.SubjectKind // "": a person
 	Email        string               // the primary login
 	Aliases      []string             // further logins: addresses or bare names
@@ -97,7 +98,7 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 	if subject.ID, err = newID(s, "id", in.ID); err != nil {
 		return subject, err
 	}
-	if subject.Hash, err = s.newHash(); err != nil {
+	if subject.Hash, err = s.newHash(in.Hash); err != nil {
 		return subject, err
 	}
 	if subject.CreatedBy, err = s.who(ctx, tx, caller); err != nil {
@@ -296,7 +297,7 @@ func (s *Service) UpdateIn(ctx context.Context, tx identity.Tx, caller identity.
 // moveEmail replaces the primary login, and says whether that is another address or the same one spelled otherwise. What was
 // mailed to another address is no longer good.
 func (s *Service) moveEmail(ctx context.Context, tx identity.Tx, subject identity.Subject, email string) (another bool, err error) {
-	next, err := newLogin(FieldEmail, email, s.Now())
+	next, err := NewLogin(FieldEmail, email, s.Now())
 	if err != nil {
 		return false, err
 	}
@@ -424,7 +425,7 @@ func (s *Service) AddLogin(ctx context.Context, caller identity.Caller, id ident
 
 // AddLoginIn is AddLogin in the caller's transaction; field is FieldAlias or FieldPhone.
 func (s *Service) AddLoginIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, field, typed string) error {
-	l, err := newLogin(field, typed, s.Now())
+	l, err := NewLogin(field, typed, s.Now())
 	if err != nil {
 		return err
 	}
@@ -494,7 +495,7 @@ func newLogins(in NewSubject, now time.Time) ([]identity.Login, error) {
 		if typed == "" {
 			return nil
 		}
-		l, err := newLogin(field, typed, now)
+		l, err := NewLogin(field, typed, now)
 		if err != nil {
 			return err
 		}
@@ -521,13 +522,13 @@ func newLogins(in NewSubject, now time.Time) ([]identity.Login, error) {
 	return logins, add(FieldPhone, in.PhoneLogin)
 }
 
-// newLogin judges what was typed by the field it was typed into: an address as e-mail, anything as alias.
-func newLogin(field, typed string, now time.Time) (identity.Login, error) {
+// NewLogin judges what was typed by the field it was typed into: an address as e-mail, anything as alias.
+func NewLogin(field, typed string, now time.Time) (identity.Login, error) {
 	folded, err := login.Fold(typed)
 	if err != nil {
 		return identity.Login{}, identity.Invalid.In(field, "cannot be a login")
 	}
-	l := identity.Login{Kind: kindOf(folded), Typed: typed, Folded: string(folded), Skeleton: string(folded), CreatedAt: now}
+	l := identity.Login{Kind: folded.Kind(), Typed: typed, Folded: string(folded), Skeleton: login.Skeleton(folded), CreatedAt: now}
 	switch {
 	case field == FieldEmail && l.Kind != identity.EmailLogin:
 		return l, identity.Invalid.In(field, "must be an e-mail address")
@@ -535,16 +536,6 @@ func newLogin(field, typed string, now time.Time) (identity.Login, error) {
 		return l, identity.Invalid.In(field, "must be a phone number with its country code")
 	}
 	return l, nil
-}
-
-func kindOf(folded login.Folded) identity.LoginKind {
-	switch {
-	case strings.Contains(string(folded), "@"):
-		return identity.EmailLogin
-	case strings.HasPrefix(string(folded), "+"):
-		return identity.PhoneLogin
-	}
-	return identity.UsernameLogin
 }
 
 // free says who is in the way of a login: somebody with the same, or with one that looks the same.

@@ -106,7 +106,7 @@ func (s *Service) look(ctx context.Context, in Input) error {
 		return identity.FactorRequired.Because("everybody needs a second factor here; ask an administrator for an account")
 	}
 	c.Organisations = append(c.Organisations, identity.Organisation{Name: in.Company})
-	return s.Passwords.Check(s.Passwords.Rule(c, in.Caller.Door), in.Password, credential.ContextWords(c))
+	return s.Passwords.Check(s.Passwords.Rule(c, in.Caller.Door), in.Password, credential.ContextWords(c)...)
 }
 
 // count takes one of the network's registrations, whatever comes of it: each would tell whether an address has an account.
@@ -199,7 +199,7 @@ func (s *Service) Strength(ctx context.Context, caller identity.Caller, pw ident
 	words := credential.ContextWords(c)
 	// The checker knows the score only as a bound; the bounds are few and halved.
 	accepted := func(score int) bool {
-		return s.Passwords.Check(identity.PasswordRule{MinScore: score}, pw, words) == nil
+		return s.Passwords.Check(identity.PasswordRule{MinScore: score}, pw, words...) == nil
 	}
 	low, high := 0, 4
 	for low < high {
@@ -212,7 +212,7 @@ func (s *Service) Strength(ctx context.Context, caller identity.Caller, pw ident
 	out := Strength{Score: low, Message: "This is a strong password."}
 	rule := s.Passwords.Rule(c, caller.Door)
 	rule.MinScore = max(rule.MinScore, strongScore)
-	switch refused := s.Passwords.Check(rule, pw, words); identity.KindOf(refused) {
+	switch refused := s.Passwords.Check(rule, pw, words...); identity.KindOf(refused) {
 	case identity.WeakPassword, identity.Invalid:
 		out.Message = identity.Describe(refused).Public
 	default:

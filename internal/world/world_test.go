@@ -1,0 +1,418 @@
+package world_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/signin"
+	"gatehouse/internal/identity"
+	"gatehouse/internal/store/storetest"
+	"gatehouse/internal/world"
+)
+
+// house is a core with a world service on one store.
+type house struct {
+	*coretest.Core
+	*world.Service
+	t *testing.T
+}
+
+func newHouse(t *testing.T, store identity.Store) *house {
+	t.Helper()
+	core := coretest.New(t, store)
+	core.Passwords.Rand = core.SignIn.Rand // ids of one kind come from one source, or two would be equal
+	return &house{core, &world.Service{Store: store, Manage: &manage.Service{
+		Store: store, Passwords: core.Passwords, Sessions: core.Sessions, Log: core.Passwords.Log, Box: core.Box,
+		Now: core.Clock.Now, Rand: core.SignIn.Rand,
+	}}, t}
+}
+
+func (h *house) parse(text string) *world.World {
+	h.t.Helper()
+	w, err := world.Parse("world.yaml", []byte(text))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return w
+}
+
+func (h *house) apply(text string, o world.Options) []string {
+	h.t.Helper()
+	w := h.parse(text)
+	planned, err := h.Plan(h.t.Context(), w, o)
+	if err != nil {
+		h.t.Fatalf("plan: %v", err)
+	}
+	steps, err := h.Apply(h.t.Context(), w, o)
+	if err != nil {
+		h.t.Fatalf("apply: %v", err)
+	}
+	if got, want := texts(planned), texts(steps); !slices.Equal(got, want) {
+		h.t.Errorf("planned %q, did %q", got, want)
+	}
+	return texts(steps)
+}
+
+func (h *house) refuse(text string, want ...string) {
+	h.t.Helper()
+	before := h.export()
+	w, err := world.Parse("world.yaml", []byte(text))
+	if err == nil {
+		_, err = h.Apply(h.t.Context(), w, world.Options{})
+	}
+	var m world.Mistakes
+	if !errors.As(err, &m) {
+		h.t.Fatalf("got %v, want mistakes", err)
+	}
+	for _, line := range want {
+		if !strings.Contains(err.Error(), line) {
+			h.t.Errorf("mistakes\n%v\ndo not say %q", err, line)
+		}
+	}
+	if !bytes.Equal(before, h.export()) {
+		h.t.Error("a mistake changed something")
+	}
+}
+
+func (h *house) export() []byte {
+	h.t.Helper()
+	text, err := h.Export(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return text
+}
+
+func (h *house) signIn(login string, pw identity.Secret) (signin.Outcome, error) {
+	return h.SignIn.Password(h.t.Context(), signin.PasswordInput{
+		Caller: coretest.Caller(coretest.Door), Login: login, Password: pw, Steps: signin.Steps{Proof: true, Change: true},
+	})
+}
+
+func texts(steps []world.Step) []string {
+	all := []string{}
+	for _, s := range steps {
+		all = append(all, s.String())
+	}
+	return all
+}
+
+func sample(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "examples", "world.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestSampleAppliesOnce(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		if steps := h.apply(sample(t), world.Options{}); len(steps) == 0 {
+			t.Fatal("nothing was made")
+		}
+		if steps := h.apply(sample(t), world.Options{Prune: true}); len(steps) != 0 {
+			t.Errorf("applied again, it did %q", steps)
+		}
+		out, err := h.signIn("DANA@resolve.io", "Harbour-42-lantern!")
+		if err != nil || out.Session.ID == "" {
+			t.Errorf("dana: %+v, %v", out, err)
+		}
+		out, err = h.signIn("tove", "Quiet-meadow-77-bell!")
+		if err != nil || out.Ticket == nil || out.Ticket.Purpose != signin.ProofDue {
+			t.Fatalf("tove: %+v, %v", out, err)
+		}
+		out, err = h.SignIn.Proof(t.Context(), signin.ProofInput{
+			Caller: coretest.Caller(coretest.Door), Ticket: signin.TicketRef{Secret: out.Ticket.Secret}, Code: h.Code(),
+		})
+		if err != nil || out.Session.ID == "" {
+			t.Errorf("tove's code: %+v, %v", out, err)
+		}
+		out, err = h.signIn("root@openwifi.example.test", "Change-me-9-please!")
+		if err != nil || out.Ticket == nil || out.Ticket.Purpose != signin.ChangeDue {
+			t.Errorf("root: %+v, %v", out, err)
+		}
+		if _, err := h.signIn("sam@example.test", "Winter-orchard-58-gate!"); !errors.Is(err, identity.Suspended) {
+			t.Errorf("sam: %v", err)
+		}
+		if _, err := h.Grants.Authenticate(t.Context(), "fixstreamapp", "fixstream"); err != nil {
+			t.Errorf("fixstreamapp: %v", err)
+		}
+	})
+}
+
+// odd is a world of names that are hard to write down.
+const odd = `
+organisations:
+  - {key: "odd:one", name: "yes", expiration_time: 2031-02-03T04:05:06.789Z}
+  - {key: "2024-01-01", name: "- : # 'a' \"b\"", policy: {second_factor: off, session: {idle: 90m}}}
+subjects:
+  - email: null-island@example.test
+    name: "~"
+    given_name: "line\u0085none"
+    password_hash: $2a$04$abcdefghijklmnopqrstuuJ9gk1eRCCcYgrbTp1MbSRgbmkV5sK2e
+    titan: {language: 1, deep: {a: [1, 2.5, -0.0, 1e300, null, true, "on", 18446744073709551615], z: {}}}
+    attributes: {oidc: {nested: {empty: []}}}
+    memberships: [{organisation: "odd:one", titan: {role: user, extra: 1}}]
+    factors: {email: true, sms: "+15145550100", totp: "jbsw y3dp ehpk 3pxp"}
+    verified: false
+  - aliases: [0x10, robot-7]
+    kind: machine
+    security_policy: {lockout: {tries: 3, window: 1h}}
+clients:
+  - {id: "1", grants: [authorization_code], redirect_uris: ["https://app.example.test/cb?a=1&b=2"], attributes: {nx: {a: 1}}}
+`
+
+func TestExportMovesBetweenStores(t *testing.T) {
+	// \u0085 is a control character, which names may not hold.
+	text := strings.ReplaceAll(odd, `line\u0085none`, `tabs and 🦫 and ünï`)
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		a := newHouse(t, store)
+		a.apply(sample(t), world.Options{})
+		a.apply(text, world.Options{})
+		exported := a.export()
+		if steps := a.apply(string(exported), world.Options{Prune: true}); len(steps) != 0 {
+			t.Errorf("applying the export did %q", steps)
+		}
+		for _, secret := range []string{"Harbour-42", "fixstream\n", "GEZDGNBV", "JBSWY3DP"} {
+			if bytes.Contains(exported, []byte(secret)) {
+				t.Errorf("the export tells %q", secret)
+			}
+		}
+		// To the other engine, where other people are.
+		storetest.EachEngine(t, func(t *testing.T, other identity.Store) {
+			b := newHouse(t, other)
+			b.Clock.Advance(time.Hour) // or its seeded ids would be those of the first house
+			b.apply("organisations: [{key: gone, sites: [{key: x}]}]\nroles: [{key: gone}]\n"+
+				"subjects: [{email: gone@example.test, memberships: [{organisation: gone, site: x, role: gone}]}]\n"+
+				"services: [{type: gone, uri: 'http://gone.example.test'}]\nclients: [{id: gone}]\npolicies: [{key: gone}]\n", world.Options{})
+			b.apply(string(exported), world.Options{Prune: true})
+			if again := b.export(); !bytes.Equal(exported, again) {
+				t.Errorf("the export of the copy differs:\n%s\nwas\n%s", again, exported)
+			}
+			if _, err := b.signIn("dana", "Harbour-42-lantern!"); err != nil {
+				t.Errorf("dana in the copy: %v", err)
+			}
+			out, err := b.signIn("tove", "Quiet-meadow-77-bell!")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.SignIn.Proof(t.Context(), signin.ProofInput{
+				Caller: coretest.Caller(coretest.Door), Ticket: signin.TicketRef{Secret: out.Ticket.Secret}, Code: b.Code(),
+			}); err != nil {
+				t.Errorf("tove's code in the copy: %v", err)
+			}
+		})
+	})
+}
+
+func TestUpdates(t *testing.T) {
+	const base = `
+policies: [{key: strict, password: {min_length: 12}}]
+organisations: [{key: acme, name: ACME, sites: [{key: berlin, name: BERLIN}, {key: paris}]}]
+roles: [{key: operator, privileges: [B, A]}]
+subjects:
+  - email: ada@example.test
+    aliases: [ada]
+    name: Ada
+    password: correct horse battery
+    titan: {language: 0, settings: {locale: 1}}
+    memberships: [{organisation: acme, role: operator}, {organisation: acme, site: berlin, titan_role: owner}]
+clients: [{id: app, secret: first secret, grants: [password], scopes: [read]}]
+services: [{type: owgw, uri: "https://gw.example.test"}]
+`
+	tests := []struct {
+		name, text string
+		prune      bool
+		want       []string
+	}{
+		{"what is left out stays", "organisations: [{key: acme}]\nsubjects: [{email: ADA@example.test}]\nclients: [{id: app}]\n", false,
+			[]string{`update subject ADA@example.test: email "ada@example.test" → "ADA@example.test"`}},
+		{"own fields", "subjects: [{email: ada@example.test, name: Ada L., locale: en, security_policy: strict}]\n", false,
+			[]string{`update subject ada@example.test: name "Ada" → "Ada L.", locale "" → "en", security_policy "strict"`}},
+		{"password", "subjects: [{email: ada@example.test, password: another horse battery}]\n", false,
+			[]string{`update subject ada@example.test: password`}},
+		{"a door's words are patched", "subjects: [{email: ada@example.test, titan: {language: 1}, nx: {newsletter: true}}]\n", false,
+			[]string{`update subject ada@example.test: nx, titan`}},
+		{"a door's word that stands", "subjects: [{email: ada@example.test, titan: {settings: {locale: 1.0}}}]\n", false, nil},
+		{"site", "organisations: [{key: acme, sites: [{key: berlin, name: Berlin}, {key: rome}]}]\n", false,
+			[]string{`update site acme/berlin: name "BERLIN" → "Berlin"`, `create site acme/rome`}},
+		{"policy", "organisations: [{key: acme, policy: strict}]\n", false, []string{`update organisation acme: policy "strict"`}},
+		{"role", "roles: [{key: operator, privileges: [A, B]}]\n", false, nil},
+		{"role's privileges", "roles: [{key: operator, privileges: [A]}]\n", false, []string{`update role operator: privileges "A B" → "A"`}},
+		{"membership", "subjects: [{email: ada@example.test, memberships: [{organisation: acme, titan_role: user}]}]\n", false,
+			[]string{`update subject ada@example.test: membership acme changed`}},
+		{"lists are pruned", "subjects: [{email: ada@example.test, aliases: [lovelace], memberships: [{organisation: acme, role: operator}]}]\n", true,
+			[]string{`update subject ada@example.test: alias "ada" removed, alias "lovelace" added, membership removed`}},
+		{"absent lists are not", "clients: []\n", true, []string{`delete client app`}},
+		{"sites are pruned", "organisations: [{key: acme, sites: []}]\n", true, []string{`delete site acme/berlin`, `delete site acme/paris`}},
+		{"secret", "clients: [{id: app, secret: second secret}]\n", false, []string{`update client app: secret`}},
+		{"public", "clients: [{id: app, public: true, grants: []}]\n", false, []string{`update client app: grants "password" → "", secret`}},
+		{"service", "services: [{type: owgw, uri: 'https://gw.example.test', private_uri: 'https://10.0.0.1'}]\n", false,
+			[]string{`update service owgw https://gw.example.test: private_uri "" → "https://10.0.0.1"`}},
+		{"factors", "subjects: [{email: ada@example.test, factors: {totp: GEZDGNBVGY3TQOJQ, sms: '+15145550100'}}]\n", false,
+			[]string{`update subject ada@example.test: factor totp, factor sms`}},
+		{"suspended", "subjects: [{email: ada@example.test, suspended: true}]\n", false,
+			[]string{`update subject ada@example.test: suspended false → true`}},
+		{"everything", "organisations: []\nroles: []\nsubjects: []\nclients: []\nservices: []\npolicies: []\n", true, []string{
+			`delete subject ada@example.test`, `delete client app`, `delete service owgw https://gw.example.test`, `delete organisation acme`,
+			`delete role operator`, `delete policy strict`,
+		}},
+	}
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		empty := "organisations: []\nroles: []\nsubjects: []\nclients: []\nservices: []\npolicies: []\n"
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				h.t = t
+				h.apply(base, world.Options{})
+				if got := h.apply(tt.text, world.Options{Prune: tt.prune}); !slices.Equal(got, tt.want) {
+					t.Errorf("did\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+				}
+				if again := h.apply(tt.text, world.Options{Prune: tt.prune}); len(again) != 0 {
+					t.Errorf("again it did %q", again)
+				}
+				h.apply(empty, world.Options{Prune: true})
+			})
+		}
+	})
+}
+
+func TestFirstPasswordStaysHers(t *testing.T) {
+	const text = "subjects: [{email: ada@example.test, password: first of all passwords, must_change_password: true}]\n"
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		h.apply(text, world.Options{})
+		out, err := h.signIn("ada@example.test", "first of all passwords")
+		if err != nil || out.Ticket == nil {
+			t.Fatal(out, err)
+		}
+		if _, err := h.SignIn.Change(t.Context(), signin.ChangeInput{
+			Caller: coretest.Caller(coretest.Door), Ticket: signin.TicketRef{Secret: out.Ticket.Secret}, NewPassword: "a password of her own",
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if steps := h.apply(text, world.Options{}); len(steps) != 0 {
+			t.Errorf("it did %q", steps)
+		}
+		if _, err := h.signIn("ada@example.test", "a password of her own"); err != nil {
+			t.Error(err)
+		}
+		if _, err := h.signIn("ada@example.test", "first of all passwords"); !errors.Is(err, identity.BadCredential) {
+			t.Errorf("the first password: %v", err)
+		}
+	})
+}
+
+func TestSuperadminIsReplacedNotLost(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		h.apply("subjects: [{email: ada@example.test, superadmin: true}, {email: bob@example.test}]\n", world.Options{})
+		h.refuse("subjects: [{email: ada@example.test, superadmin: false}]\n", "world.yaml:1: subjects[0]", "last active superadmin")
+		h.refuse("subjects: [{email: ada@example.test, suspended: true}]\n", "last active superadmin")
+		h.apply("subjects: [{email: ada@example.test, superadmin: false}, {email: bob@example.test, superadmin: true}]\n", world.Options{})
+	})
+}
+
+func TestMistakes(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"no YAML", "a: [", []string{"world.yaml:1: not YAML"}},
+		{"tabs", "subjects:\n\t- x\n", []string{"world.yaml:2: not YAML"}},
+		{"not a mapping", "- a\n", []string{"world.yaml:1: must be a mapping"}},
+		{"two documents", "roles: []\n---\nroles: []\n", []string{"second document"}},
+		{"unknown section", "subject: []\n", []string{"world.yaml:1: subject: is not known here; did you mean subjects?"}},
+		{"unknown field", "subjects:\n  - email: a@example.test\n    memberhips: []\n", []string{"world.yaml:3: subjects[0].memberhips: is not known here; did you mean memberships?"}},
+		{"twice", "roles: []\nroles: []\n", []string{"world.yaml:2: roles: is given twice, first on line 1"}},
+		{"what others hold", "roles: []\nlicences:\n  - {key: x}\n", []string{"world.yaml:3: licences: this version of Gatehouse does not hold licences"}},
+		{"all at once", "organisations:\n  - name: x\nsubjects:\n  - email: nobody\n    superadmin: 1\n    password: [x]\nclients:\n  - id: a\n    secret: x\n    secret_hash: y\n", []string{
+			"world.yaml:2: organisations[0].key: is needed", "world.yaml:4: subjects[0].email: must be an e-mail address",
+			"world.yaml:5: subjects[0].superadmin: must be true or false", "world.yaml:6: subjects[0].password: must be text",
+			"world.yaml:10: clients[0].secret_hash: is given beside secret",
+		}},
+		{"dangling", "organisations: [{key: acme, sites: [{key: a}], policy: no}]\nsubjects:\n  - email: a@example.test\n    security_policy: nope\n    memberships:\n      - {organisation: acm}\n      - {organisation: acme, site: b}\n      - {organisation: acme, role: r}\n", []string{
+			`world.yaml:1: organisations[0].policy: there is no policy "no"`, `world.yaml:4: subjects[0].security_policy: there is no policy "nope"`,
+			`world.yaml:6: subjects[0].memberships[0].organisation: there is no organisation "acm"`,
+			`world.yaml:7: subjects[0].memberships[1].site: organisation "acme" has no site "b"`,
+			`world.yaml:8: subjects[0].memberships[2].role: there is no role "r"`,
+		}},
+		{"same place", "subjects:\n  - email: a@example.test\n    memberships:\n      - {organisation: x}\n      - {organisation: x, role: r}\n", []string{"world.yaml:5: subjects[0].memberships[1]: is at the same place as the membership on line 4"}},
+		{"same login", "subjects:\n  - email: a@example.test\n  - email: b@example.test\n    aliases: [A@Example.test]\n", []string{`world.yaml:4: subjects[1].aliases: "A@Example.test" is, or looks like, another subject's login, first on line 2`}},
+		{"policy", "policies:\n  - key: p\n    password: {min_length: 1000}\n    second_factor: maybe\n  - key: q\n    lockout: {tries: 3}\n", []string{"world.yaml:4: policies[0].second_factor: must be one of", "policies[1].lockout: needs both"}},
+		{"openwifi role", "subjects:\n  - email: a@example.test\n    openwifi: {role: king}\n", []string{"world.yaml:3: subjects[0].openwifi.role: must be one of root"}},
+		{"titan role", "subjects:\n  - email: a@example.test\n    memberships: [{organisation: x, titan_role: king}]\n", []string{"titan_role: must be one of owner, administrator, user"}},
+		{"totp", "subjects:\n  - email: a@example.test\n    factors: {totp: '1'}\n", []string{"world.yaml:3: subjects[0].factors.totp: must be base32"}},
+		{"sealed elsewhere", "subjects:\n  - email: a@example.test\n    factors: {totp_sealed: '01900000-0000-7000-8000-000000000001:AAAA'}\n", []string{"factors.totp_sealed: was sealed with another master key"}},
+		{"id", "subjects:\n  - {id: X, email: a@example.test}\n", []string{"subjects[0].id: must be a UUID"}},
+		{"nobody", "subjects:\n  - name: x\n", []string{"world.yaml:2: subjects[0].email: is needed"}},
+		{"no secret", "clients:\n  - {id: a, grants: [client_credentials]}\n", []string{"world.yaml:2: clients[0].secret: is needed for client_credentials"}},
+		{"redirect", "clients:\n  - id: a\n    redirect_uris: ['javascript:alert(1)']\n", []string{"world.yaml:3: clients[0].redirect_uris: must not be of this scheme"}},
+		{"must change nothing", "subjects:\n  - email: a@example.test\n    must_change_password: true\n", []string{"world.yaml:3: subjects[0].must_change_password: needs a password"}},
+		{"late, and nothing stays", "organisations: [{key: kept}]\nservices:\n  - {type: x, uri: 'gopher://x'}\n", []string{"world.yaml:3: services[0].uri: must be an http or https address"}},
+		{"endless alias", "roles: &a\n  - *a\n", []string{"world.yaml:"}},
+		{"bomb", "x: &a [1,1,1,1,1,1,1,1,1,1]\ny: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n", []string{"is not known here"}},
+	}
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		h.apply("organisations: [{key: acme}]\n", world.Options{})
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				h.t = t
+				h.refuse(tt.text, tt.want...)
+			})
+		}
+	})
+}
+
+// An alias bomb inside what a door keeps is the only place where anything is unfolded freely.
+func TestBomb(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("subjects:\n  - email: a@example.test\n    nx:\n      a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n")
+	for i := range 12 {
+		from := string(rune('0'+i%10)) + strings.Repeat("x", i/10)
+		to := string(rune('0'+(i+1)%10)) + strings.Repeat("x", (i+1)/10)
+		text.WriteString("      a" + to + ": &a" + to + " [" + strings.TrimSuffix(strings.Repeat("*a"+from+",", 10), ",") + "]\n")
+	}
+	_, err := world.Parse("world.yaml", []byte(text.String()))
+	if err == nil || !strings.Contains(err.Error(), "too many aliases") {
+		t.Errorf("a bomb: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "examples", "world.yaml"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(odd))
+	f.Add([]byte("subjects: [{email: a@example.test, nx: &a {b: *a}}]"))
+	f.Add([]byte("? [a]\n: b\n"))
+	f.Add([]byte("roles: !!binary aGk=\n<<: {a: 1}\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		w, err := world.Parse("f", text)
+		var m world.Mistakes
+		switch {
+		case err == nil && w == nil, err != nil && w != nil:
+			t.Error("neither a world nor a mistake")
+		case err != nil && !errors.As(err, &m):
+			t.Errorf("%T is not Mistakes", err)
+		}
+		for _, one := range m {
+			if one.File != "f" || one.Line < 0 || one.Problem == "" {
+				t.Errorf("a mistake that tells nothing: %+v", one)
+			}
+		}
+	})
+}

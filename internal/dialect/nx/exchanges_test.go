@@ -1,0 +1,23 @@
+package nx_test
+
+import (
+	_ "embed"
+	"strings"
+	"testing"
+
+	"gatehouse/internal/dialect/dialecttest"
+)
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+func TestExchanges(t *testing.T) {
+	dialecttest.Replay(t, dialecttest.Options{Spec: openAPI, NewHouse: func(t *testing.T, story string) dialecttest.House {
+		h := newHouse(t)
+		captured := map[string]string{}
+		if strings.HasPrefix(story, "reset") {
+			captured["mailed"] = h.forgot(t, "ada@example.test").Query().Get("token")
+		}
+		return dialecttest.House{Public: h.handler, Advance: h.Clock.Advance, Captured: captured}
+	}})
+}

@@ -29,6 +29,7 @@ import (
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
+	"gatehouse/internal/world"
 )
 
 // Options are what a test or a command decides besides the configuration.
@@ -61,6 +62,7 @@ type House struct {
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
+	Worlds    *world.Service
 	Doors     Doors
 
 	now      func() time.Time
@@ -169,6 +171,7 @@ func (h *House) core(o Options) error {
 		h.Worker.Senders[identity.Mail] = mailer
 	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
+	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
 	return nil
 }
 
@@ -194,6 +197,18 @@ func (h *House) Run(ctx context.Context) {
 		all.Go(func() { work(ctx) })
 	}
 	all.Wait()
+}
+
+// Now is the house's clock.
+func (h *House) Now() time.Time { return h.now() }
+
+// Events lists audit rows, newest first.
+func (h *House) Events(ctx context.Context, f identity.EventFilter) (list []identity.Event, err error) {
+	err = h.Store.View(ctx, func(r identity.Reader) (err error) {
+		list, err = r.Events(ctx, f)
+		return err
+	})
+	return list, err
 }
 
 // Close lets go of what Open took.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"gatehouse/internal/httpkit"
+	"gatehouse/internal/keys"
 )
 
 // Handler is the public listener: every open door, and the two questions of whoever runs the process.
@@ -56,7 +57,8 @@ func (h *House) ready(w http.ResponseWriter, r *http.Request) {
 	if h.Feed.Stale() {
 		fail("feed", "has not been read for 5 s")
 	}
-	if missing := h.Ring.Ready(); missing != "" {
+	// RS256 keys are made after the first answer; only clients that ask for it wait for them.
+	if missing := h.Ring.Ready(); missing != "" && missing != keys.RS256 {
 		fail("keys", "no key signs "+missing)
 	}
 	answer(w, status, map[string]any{"ready": status == http.StatusOK, "checks": checks})

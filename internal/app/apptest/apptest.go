@@ -17,6 +17,7 @@ import (
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
 	"gatehouse/internal/store/storetest"
+	"gatehouse/internal/world"
 )
 
 // Options are what a test wants otherwise.
@@ -75,6 +76,15 @@ func New(t testing.TB, o Options) *House {
 			t.Error(err)
 		}
 	})
+	if o.World != "" {
+		parsed, err := world.Parse("world.yaml", []byte(o.World))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Worlds.Apply(t.Context(), parsed, world.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return &House{House: h, Clock: o.Clock, Handler: h.Handler(), Service: h.ServiceHandler()}
 }
 

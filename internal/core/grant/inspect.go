@@ -31,7 +31,15 @@ func (s *Service) Introspect(ctx context.Context, client identity.Client, raw st
 	if !concerns(client, live) && !slices.Contains(client.Scopes, InspectScope) {
 		return nil, nil
 	}
+	if spent(live) {
+		return nil, nil
+	}
 	return live, nil
+}
+
+// spent says whether a refresh token has a successor. Inside its grace it is answered once more, but it proves nothing.
+func spent(live *session.Live) bool {
+	return live.Token.Kind == identity.RefreshToken && live.Token.Generation != live.Session.Generation && !live.Session.KeepsSpent
 }
 
 func concerns(client identity.Client, live *session.Live) bool {

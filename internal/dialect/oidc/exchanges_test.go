@@ -1,0 +1,29 @@
+package oidc_test
+
+import (
+	"os"
+	"testing"
+
+	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/dialect/dialecttest"
+	"gatehouse/internal/identity"
+)
+
+func TestExchanges(t *testing.T) {
+	spec, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialecttest.Replay(t, dialecttest.Options{Spec: spec, NewHouse: func(t *testing.T, story string) dialecttest.House {
+		h := newHouse(t)
+		test, lax := h.session(t, coretest.Door, "", "read"), h.session(t, coretest.Lax, "")
+		body, etag := h.ring.JWKS()
+		return dialecttest.House{Public: h.handler, Advance: h.Clock.Advance, Captured: map[string]string{
+			"refresh": h.refreshToken(t, "robot", "read", "write"), "narrow": h.refreshToken(t, "robot", "read"),
+			"none": h.refreshToken(t, "robot"), "app": h.refreshToken(t, "app", "read"),
+			"test_access": h.Sessions.Opaque(test, identity.AccessToken), "test_refresh": h.Sessions.Opaque(test, identity.RefreshToken),
+			"lax_access": h.Sessions.Opaque(lax, identity.AccessToken),
+			"test_sid":   string(test.ID), "ada": string(h.ada.ID), "jwks": string(body), "jwks_etag": etag,
+		}}
+	}})
+}

@@ -1,0 +1,240 @@
+// Package titan is the door for clients of TITAN, Nordantech's project software (earlier called Falcon): signing in with a
+// password and a code, moving between hubs, keeping a session alive and ending it. README.md says who they are, DIVERGENCES.md
+// where we differ on purpose.
+package titan
+
+import (
+	_ "embed"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatehouse/internal/config"
+	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/session"
+	"gatehouse/internal/core/signin"
+	"gatehouse/internal/core/token"
+	"gatehouse/internal/httpkit"
+	"gatehouse/internal/identity"
+	"gatehouse/internal/keys"
+)
+
+// Door names this dialect in sessions and tokens.
+const Door identity.Door = "titan"
+
+// Rules are the lives of this door's sessions and tokens (titan.md 1.5, 1.6). There is one token: it lives as long as its
+// session, and renews itself.
+func Rules(cfg config.Titan) session.Rules {
+	return session.Rules{
+		AccessTTL: cfg.RememberLife, SessionTTL: cfg.SessionLife, RememberTTL: cfg.RememberLife,
+		IdleTTL: cfg.IdleLife, RememberIdleTTL: cfg.RememberLife,
+		Rotates: true, Grace: cfg.RefreshGrace, OneAccess: true,
+	}
+}
+
+// Keys sign and verify; keys.Ring does.
+type Keys interface {
+	Sign(alg, typ string, claims any) (string, error)
+	Verify(raw string) (keys.Verified, error)
+}
+
+// Dialect is the door. Its fields are set by whoever builds it and not changed after Routes.
+type Dialect struct {
+	Issuer           string   // iss of the tokens
+	Origins          []string // browser origins that may call us
+	UserPerMinute    int      // calls of one signed-in user; 0: no limit
+	AddressPerMinute int      // calls of one address without a token; 0: no limit
+	Keys             Keys
+	SignIn           *signin.Service
+	Sessions         *session.Service
+	Profiles         *profile.Service
+	Log              *slog.Logger // nil: the default
+	Now              func() time.Time
+
+	users, addresses httpkit.Windows
+}
+
+// Form reads the door's tokens.
+func (d *Dialect) Form() token.Form { return form{d.Keys, d.Issuer} }
+
+// stage says which token opens an operation.
+type stage int
+
+const (
+	noToken   stage = iota
+	fullStage       // of a session
+	codeStage       // of a ticket: the code is due
+	anyStage
+)
+
+// operation is a row of titan.md 4.
+type operation struct {
+	name    string
+	path    string
+	stage   stage
+	handler func(*Dialect, *http.Request, *call) (any, error)
+}
+
+// operations are what this door serves today; all are POST.
+var operations = []operation{
+	{"signin", "/auth", noToken, (*Dialect).signIn},
+	{"code", "/auth/code", codeStage, (*Dialect).code},
+	{"hub", "/auth/hub/{hub}", fullStage, (*Dialect).enterHub},
+	{"hub-invalidate", "/auth/hub/invalidate", fullStage, (*Dialect).leaveHub},
+	{"ping", "/auth/ping", fullStage, (*Dialect).ping},
+	{"refresh", "/auth/refresh", fullStage, (*Dialect).refresh},
+	{"signout", "/auth/invalidate", anyStage, (*Dialect).signOut},
+}
+
+// claims are the paths that are ours to refuse. All else below /auth/ is the Nx door's, which speaks there too.
+var claims = []string{
+	"/auth/code/", "/auth/hub/", "/auth/ping/", "/auth/refresh/", "/auth/invalidate/", "/auth/titan/",
+	"/auth/impersonation/", "/auth/recovery/", "/auth/verification/", "/auth/provider/",
+}
+
+// deadline is ours; the contract has none. It is longer than a queue of passwords to check.
+const deadline = 15 * time.Second
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// Routes lists what is served, without the operator's prefix and hosts.
+func (d *Dialect) Routes() httpkit.Door {
+	d.users = httpkit.Windows{Limit: d.UserPerMinute, Window: time.Minute, Now: d.Now}
+	d.addresses = httpkit.Windows{Limit: d.AddressPerMinute, Window: time.Minute, Now: d.Now}
+	door := httpkit.Door{
+		Name: Door, Claims: claims, Wrap: d.wrap,
+		NotFound: d.serve(operation{handler: func(*Dialect, *http.Request, *call) (any, error) { return nil, identity.NotFound }}),
+		MethodNotAllowed: func(w http.ResponseWriter, r *http.Request, allow []string) {
+			w.Header().Set("Allow", strings.Join(allow, ", "))
+			d.serve(operation{handler: func(*Dialect, *http.Request, *call) (any, error) { return nil, wrongMethod }})(w, r)
+		},
+	}
+	for _, op := range operations {
+		door.Routes = append(door.Routes, httpkit.Route{
+			Method: http.MethodPost, Path: op.path, Op: op.name, Handler: httpkit.Deadline(deadline, d.serve(op)),
+		})
+	}
+	document := httpkit.OpenAPI(openAPI)
+	door.Routes = append(door.Routes, httpkit.Route{
+		Method: http.MethodGet, Path: "/auth/titan/openapi.json", Op: "openapi",
+		Handler: func(w http.ResponseWriter, r *http.Request) {
+			c := d.newCall(r)
+			if err := d.count(w.Header(), c); err != nil {
+				d.refuse(w, r, c.language, err)
+				return
+			}
+			document.ServeHTTP(w, r)
+		},
+	})
+	return door
+}
+
+// wrap lets browsers of other origins in.
+func (d *Dialect) wrap(next http.Handler) http.Handler {
+	return httpkit.CORS{
+		Origins: d.Origins, Methods: "GET, POST", MaxAge: "600",
+		Expose: "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-Request-Id",
+	}.Wrap(next)
+}
+
+// call is one request: who asks, in which language, and with which token.
+type call struct {
+	identity.Caller
+	language language
+	raw      string            // the token as shown
+	live     *session.Live     // of a full token; nil: none
+	ticket   identity.TicketID // of a code token
+}
+
+func (d *Dialect) newCall(r *http.Request) *call {
+	return &call{Caller: httpkit.Caller(r, Door), language: languageOf(r.Header)}
+}
+
+// serve runs an operation and puts what comes back into the envelope.
+func (d *Dialect) serve(op operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c := d.newCall(r)
+		data, err := d.run(op, w.Header(), r, c)
+		if err == nil {
+			err = d.answer(w, c.language, data)
+		}
+		if err != nil {
+			d.refuse(w, r, c.language, err)
+		}
+	}
+}
+
+func (d *Dialect) run(op operation, h http.Header, r *http.Request, c *call) (any, error) {
+	refused := d.identify(op.stage, r, c) // first, because a user's calls and a stranger's are counted apart
+	if err := d.count(h, c); err != nil {
+		return nil, err
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	return op.handler(d, r, c)
+}
+
+// identify says who shows a token that opens the stage. Whoever shows another one, good or bad, is nobody.
+func (d *Dialect) identify(s stage, r *http.Request, c *call) error {
+	if s == noToken {
+		return nil
+	}
+	var err error
+	if c.raw, err = httpkit.Bearer(r); err != nil {
+		return err
+	}
+	if c.raw == "" {
+		return identity.TokenMissing
+	}
+	if s != fullStage {
+		if len(c.raw) > token.MaxLength {
+			return identity.TokenInvalid
+		}
+		facts, err := d.Form().Read(c.raw)
+		if err != nil {
+			return err
+		}
+		c.ticket = facts.TicketID
+	}
+	switch {
+	case s == codeStage && c.ticket == "":
+		return identity.TokenInvalid.Because("this token is not for a code")
+	case c.ticket != "":
+		return nil // signin judges whether the ticket is still good
+	}
+	live, err := d.Sessions.Check(r.Context(), d.Form(), c.raw, identity.AccessToken)
+	if err != nil {
+		return err
+	}
+	c.live = live
+	c.SubjectID, c.ActorID, c.SessionID = live.Subject.ID, live.Subject.ID, live.Session.ID
+	if live.Session.ActorID != "" {
+		c.ActorID = live.Session.ActorID
+	}
+	if e := httpkit.EventOf(r); e != nil {
+		e.SubjectID, e.SessionID = c.SubjectID, c.SessionID
+	}
+	return nil
+}
+
+// count takes one call from the user's or the address's share and says what is left of it (titan.md 1.4).
+func (d *Dialect) count(h http.Header, c *call) error {
+	window, key := &d.addresses, c.Network()
+	if c.live != nil {
+		window, key = &d.users, string(c.SubjectID)
+	}
+	if window.Limit <= 0 {
+		return nil
+	}
+	left, ends, ok := window.Take(key)
+	h.Set("X-RateLimit-Limit", strconv.Itoa(window.Limit))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(left))
+	if !ok {
+		return identity.Throttled.After(ends, "too many calls")
+	}
+	return nil
+}

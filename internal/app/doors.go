@@ -10,6 +10,7 @@ import (
 	"gatehouse/internal/dialect/insights"
 	"gatehouse/internal/dialect/nx"
 	"gatehouse/internal/dialect/oidc"
+	"gatehouse/internal/dialect/titan"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 )
@@ -18,6 +19,7 @@ import (
 type Doors struct {
 	Nx       *nx.Dialect
 	Insights *insights.Dialect
+	Titan    *titan.Dialect
 	OIDC     *oidc.Dialect
 }
 
@@ -25,13 +27,14 @@ type Doors struct {
 var doorRules = map[identity.Door]identity.PasswordRule{nx.Door: nx.PasswordRule}
 
 // founder is what a door keeps of the membership of somebody who registered with an organisation of her own.
-var founder = identity.Attributes{}
+var founder = identity.Attributes{titan.Door: titan.Owner}
 
 // rules are the contracts' lives of sessions and tokens, as configured.
 func (h *House) rules() map[identity.Door]session.Rules {
 	return map[identity.Door]session.Rules{
 		nx.Door:       nx.Rules(h.Config.Nx),
 		insights.Door: insights.Rules(h.Config.Insights),
+		titan.Door:    titan.Rules(h.Config.Titan),
 		oidc.Door:     oidc.Rules(h.Config.OIDC),
 	}
 }
@@ -49,13 +52,18 @@ func (h *House) doors() error {
 			Issuer: h.Config.Issuer, Origins: h.Config.Insights.CORSOrigins, Keys: h.Ring,
 			Grants: h.Grants, SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Now: h.now, Rand: h.rand,
 		},
+		Titan: &titan.Dialect{
+			Issuer: h.Config.Issuer, Origins: h.Config.Titan.CORSOrigins,
+			UserPerMinute: h.Config.Limits.TitanUserPerMinute, AddressPerMinute: h.Config.Limits.TitanAddressPerMinute, Keys: h.Ring,
+			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: h.log, Now: h.now,
+		},
 		OIDC: &oidc.Dialect{
 			Issuer: h.Config.Issuer, Origins: h.Config.OIDC.CORSOrigins, Keys: h.Ring, Grants: h.Grants, Sessions: h.Sessions,
 			Now: h.now, Rand: h.rand,
 		},
 	}
 	// Cheapest to recognise first; which doors are open does not matter: a token is what it is.
-	h.Grants.Forms = []token.Form{h.Doors.OIDC.Form(), h.Doors.Insights.Form(), h.Doors.Nx.Form()}
+	h.Grants.Forms = []token.Form{h.Doors.OIDC.Form(), h.Doors.Insights.Form(), h.Doors.Titan.Form(), h.Doors.Nx.Form()}
 	return nil
 }
 
@@ -73,6 +81,7 @@ func (h *House) mount() []httpkit.Door {
 		NotFound: h.Doors.Nx.NotFound, MethodNotAllowed: h.Doors.Nx.MethodNotAllowed,
 	})
 	open(h.Config.Insights.Door, h.Doors.Insights.Routes())
+	open(h.Config.Titan.Door, h.Doors.Titan.Routes())
 	open(h.Config.OIDC.Door, h.Doors.OIDC.Routes())
 	return doors
 }

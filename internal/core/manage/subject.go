@@ -65,6 +65,7 @@ func (s *Service) Create(ctx context.Context, caller identity.Caller, in NewSubj
 // CreateIn is Create with a prepared password.
 func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.Caller, in NewSubject) (identity.Subject, error) {
 	now := s.Now()
+	in.Email = strings.TrimSpace(in.Email)
 	subject := identity.Subject{
 		Kind: in.Kind, Email: in.Email, Name: in.Name, GivenName: in.GivenName, MiddleName: in.MiddleName, FamilyName: in.FamilyName,
 		Phone: in.Phone, Locale: in.Locale, Superadmin: in.Superadmin, MustVerify: in.MustVerify, PolicyID: in.PolicyID,
@@ -240,6 +241,10 @@ func (s *Service) UpdateIn(ctx context.Context, tx identity.Tx, caller identity.
 	changed = set(&subject.MustVerify, c.MustVerify) || changed
 	moved := set(&subject.PolicyID, c.PolicyID)
 	changed = moved || changed
+	if c.Email != nil {
+		trimmed := strings.TrimSpace(*c.Email)
+		c.Email = &trimmed
+	}
 	if set(&subject.Email, c.Email) {
 		changed = true
 		another, err := s.moveEmail(ctx, tx, before, subject.Email)
@@ -524,13 +529,13 @@ func newLogins(in NewSubject, now time.Time) ([]identity.Login, error) {
 
 // NewLogin judges what was typed by the field it was typed into: an address as e-mail, anything as alias.
 func NewLogin(field, typed string, now time.Time) (identity.Login, error) {
-	folded, err := login.Fold(typed)
+	l, err := login.New(typed)
 	if err != nil {
 		return identity.Login{}, identity.Invalid.In(field, "cannot be a login")
 	}
-	l := identity.Login{Kind: folded.Kind(), Typed: typed, Folded: string(folded), Skeleton: login.Skeleton(folded), CreatedAt: now}
+	l.CreatedAt = now
 	switch {
-	case field == FieldEmail && l.Kind != identity.EmailLogin:
+	case field == FieldEmail && (l.Kind != identity.EmailLogin || !login.ValidEmail(l.Typed)):
 		return l, identity.Invalid.In(field, "must be an e-mail address")
 	case field == FieldPhone && l.Kind != identity.PhoneLogin:
 		return l, identity.Invalid.In(field, "must be a phone number with its country code")

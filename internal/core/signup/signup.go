@@ -90,7 +90,7 @@ func (s *Service) look(ctx context.Context, in Input) error {
 	if strings.TrimSpace(in.Name) == "" {
 		return identity.Invalid.In(FieldName, "is needed")
 	}
-	if folded, err := login.Fold(in.Email); err != nil || !strings.Contains(string(folded), "@") {
+	if !login.ValidEmail(strings.TrimSpace(in.Email)) {
 		return identity.Invalid.In(manage.FieldEmail, "must be an e-mail address")
 	}
 	var c credential.Context

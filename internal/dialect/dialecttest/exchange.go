@@ -1,7 +1,6 @@
 package dialecttest
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 type exchange struct {
 	line       int // of the request, for messages
 	notInSpec  bool
+	lenient    bool
 	service    bool
 	advance    time.Duration
 	captures   map[string]string // name -> dotted path in the answer's JSON
@@ -26,6 +26,7 @@ type exchange struct {
 	body       string
 	status     int
 	want       http.Header
+	wanted     []string // the names of want in their order
 	absent     []string
 	answer     string
 }
@@ -98,6 +99,13 @@ func parseExchange(f *file, lines []string, first int) (*exchange, error) {
 			x.service = value == "service"
 		case "not-in-spec":
 			x.notInSpec = true
+		case "lenient-request":
+			x.lenient = true
+		default:
+			// Prose is a comment; what looks like a directive and is none would be a test that does not happen.
+			if directive.MatchString(lines[i]) {
+				return nil, fmt.Errorf("line %d: %q is no directive", first+i, key)
+			}
 		}
 	}
 	if i == len(lines) {
@@ -117,23 +125,23 @@ func parseExchange(f *file, lines []string, first int) (*exchange, error) {
 		return nil, fmt.Errorf("line %d: no «=== STATUS» after the request", x.line)
 	}
 	var err error
-	if x.body, err = head(lines[i+1:end], x.header, nil); err != nil {
+	if x.body, _, err = head(lines[i+1:end], x.header, nil); err != nil {
 		return nil, fmt.Errorf("line %d: %w", x.line, err)
 	}
 	if x.status, err = strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(lines[end], "=== "))); err != nil {
 		return nil, fmt.Errorf("line %d: %w", first+end, err)
 	}
-	if x.answer, err = head(lines[end+1:], x.want, &x.absent); err != nil {
+	if x.answer, x.wanted, err = head(lines[end+1:], x.want, &x.absent); err != nil {
 		return nil, fmt.Errorf("line %d: %w", first+end, err)
 	}
 	return x, nil
 }
 
-// head reads header lines up to an empty one, and gives the body behind it.
-func head(lines []string, into http.Header, absent *[]string) (string, error) {
+// head reads header lines up to an empty one, and gives the body behind it and the names in their order.
+func head(lines []string, into http.Header, absent *[]string) (body string, names []string, err error) {
 	for i, line := range lines {
 		if line == "" {
-			return strings.TrimRight(strings.Join(lines[i+1:], "\n"), "\n"), nil
+			return strings.TrimRight(strings.Join(lines[i+1:], "\n"), "\n"), names, nil
 		}
 		if name, ok := strings.CutPrefix(line, "! "); ok && absent != nil {
 			*absent = append(*absent, strings.TrimSpace(name))
@@ -141,12 +149,19 @@ func head(lines []string, into http.Header, absent *[]string) (string, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return "", fmt.Errorf("%q is no header", line)
+			return "", nil, fmt.Errorf("%q is no header", line)
 		}
-		into.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+		if len(into[name]) == 0 {
+			names = append(names, name)
+		}
+		into.Add(name, strings.TrimSpace(value))
 	}
-	return "", nil
+	return "", names, nil
 }
+
+// directive matches what is meant as one of ours, however it is spelt.
+var directive = regexp.MustCompile(`(?i)^#\s*(capt?[a-z-]*|adv[a-z]*|list[a-z]*|sour?[a-z]*)\s*:|^#\s*(not[ _-]?in[ _-]?spec|lenient[ _-]?req[a-z]*)\s*$`)
 
 // placeholders are the values that no run repeats.
 var placeholders = map[string]string{
@@ -185,48 +200,40 @@ func same(got, want string) (bool, error) {
 	return re.MatchString(got), nil
 }
 
-// rewrite puts the answers that came into the file; placeholders that still match stay.
-func (f *file) rewrite(got map[*exchange]recorded) error {
+// rewrite puts the exchanges' answers into the file, and leaves what stands before them as it is.
+func (f *file) rewrite() error {
 	raw, err := os.ReadFile(f.name)
 	if err != nil {
 		return err
 	}
 	var out bytes.Buffer
-	lines := bufio.NewScanner(bytes.NewReader(raw))
 	n := 0
 	skipping := false
-	for lines.Scan() {
-		line := lines.Text()
-		switch {
-		case line == "---":
+	for line := range strings.Lines(string(raw)) {
+		switch text := strings.TrimSuffix(line, "\n"); {
+		case text == "---":
 			skipping = false
 			n++
-		case strings.HasPrefix(line, "=== "):
-			x := f.exchanges[n]
-			r, ok := got[x]
-			if !ok {
-				break
-			}
+		case strings.HasPrefix(text, "=== ") && !skipping:
 			skipping = true
-			fmt.Fprintf(&out, "=== %d\n", r.status)
-			for name := range x.want {
-				fmt.Fprintf(&out, "%s: %s\n", name, strings.Join(r.header.Values(name), ", "))
-			}
-			for _, name := range x.absent {
-				fmt.Fprintf(&out, "! %s\n", name)
-			}
-			if r.body != "" {
-				body := r.body
-				if ok, _ := same(body, x.answer); ok {
-					body = x.answer
-				}
-				fmt.Fprintf(&out, "\n%s\n", body)
-			}
-			continue
+			f.exchanges[n].writeAnswer(&out)
 		}
 		if !skipping {
-			fmt.Fprintln(&out, line)
+			out.WriteString(line)
 		}
 	}
 	return os.WriteFile(f.name, out.Bytes(), 0o644)
+}
+
+func (x *exchange) writeAnswer(out *bytes.Buffer) {
+	fmt.Fprintf(out, "=== %d\n", x.status)
+	for _, name := range x.wanted {
+		fmt.Fprintf(out, "%s: %s\n", name, strings.Join(x.want.Values(name), ", "))
+	}
+	for _, name := range x.absent {
+		fmt.Fprintf(out, "! %s\n", name)
+	}
+	if x.answer != "" {
+		fmt.Fprintf(out, "\n%s\n", x.answer)
+	}
 }

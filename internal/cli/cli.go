@@ -126,7 +126,7 @@ func fail(p Process, err error) int {
 	case errors.Is(err, errSilent):
 		return refused
 	}
-	fmt.Fprintln(p.Err, prefixed(explain(err)))
+	fmt.Fprintln(p.Err, prefixed(strings.Join(strings.Fields(explain(err)), " "))) // one line, whatever a driver says
 	return refused
 }
 

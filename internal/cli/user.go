@@ -151,7 +151,7 @@ func (c *userSuspendCmd) Run(e *environment) error {
 		if err != nil {
 			return err
 		}
-		return h.Manage.Suspend(e.ctx, e.caller(), p.Subject.ID)
+		return h.Manage.Suspend(e.ctx, e.caller(), p.Subject.ID, "suspended by an operator")
 	})
 }
 

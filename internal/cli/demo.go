@@ -1,0 +1,298 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"gatehouse/examples"
+	"gatehouse/internal/app"
+	"gatehouse/internal/config"
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/factor/totp"
+	"gatehouse/internal/identity"
+	"gatehouse/internal/world"
+)
+
+type demoCmd struct {
+	Once bool `help:"End after the walk."`
+}
+
+// Run serves a sample world from a directory of its own, walks every door, and keeps serving.
+func (c *demoCmd) Run(e *environment) (err error) {
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "gatehouse-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	cfg.Data, cfg.Database = dir, ""
+	if c.Once {
+		cfg.Listen = "127.0.0.1:0"
+	}
+	began := time.Now()
+	node, err := startDemo(e, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+	sample, err := world.Parse("examples/world.yaml", examples.World)
+	if err != nil {
+		return err
+	}
+	steps, err := node.Worlds.Apply(e.ctx, sample, world.Options{Caller: e.caller()})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(e.ctx)
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- node.Serve(ctx) }()
+	end := func(walked error) error { // the house finishes its work before its store closes
+		stop()
+		return errors.Join(walked, <-served)
+	}
+
+	d := &walk{e: e, node: node, base: "http://" + node.Addr().String(), vars: map[string]string{}}
+	d.say("Gatehouse %s on %s, with a store of its own in %s\nand the %s of examples/world.yaml, after %s.", Version(), d.base, dir,
+		countWord(len(steps), "record"), time.Since(began).Round(time.Millisecond))
+	if err := errors.Join(d.doors(ctx), d.audit(ctx)); err != nil {
+		return end(err)
+	}
+	if c.Once {
+		return end(nil)
+	}
+	d.say("The house stays open on %s until you press Ctrl-C. Try:\n\n"+
+		"  curl -s %s/oauth/token -d grant_type=password -d username=dana@resolve.io \\\n"+
+		"    -d 'password=Harbour-42-lantern!' -d client_id=fixstreamapp -d client_secret=fixstream\n"+
+		"  gatehouse user list --data %s", d.base, d.base, dir)
+	return <-served
+}
+
+// startDemo takes the configured address, or any other if that is taken: the demo should run whatever else does.
+func startDemo(e *environment, cfg config.Config) (*app.Node, error) {
+	quiet := app.Options{Log: slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: slog.LevelError}))}
+	node, err := app.Start(e.ctx, cfg, quiet)
+	if err == nil {
+		return node, nil
+	}
+	cfg.Listen = "127.0.0.1:0"
+	return app.Start(e.ctx, cfg, quiet)
+}
+
+// walk holds what the exchanges of a demo share.
+type walk struct {
+	e    *environment
+	node *app.Node
+	base string
+	vars map[string]string
+	door string
+}
+
+func (d *walk) say(format string, args ...any) { fmt.Fprintf(d.e.Out, format+"\n\n", args...) }
+
+// exchange is one request of the walk.
+type exchange struct {
+	title   string
+	method  string
+	path    string
+	headers []string
+	form    url.Values
+	body    string
+	status  int               // wanted
+	keep    map[string]string // name -> dotted path of the answer
+}
+
+func (d *walk) doors(ctx context.Context) error {
+	const dana, password = "dana@example.com", "Harbour-42-lantern!"
+	json := "Content-Type: application/json"
+	chapters := []struct {
+		title string
+		steps func() []exchange
+	}{
+		{"Insights: the call that its manual prints", func() []exchange {
+			return []exchange{
+				{title: "a token for Dana", method: "POST", path: "/oauth/token", status: 200, form: url.Values{
+					"grant_type": {"password"}, "username": {"dana@resolve.io"}, "password": {password},
+					"client_id": {"fixstreamapp"}, "client_secret": {"fixstream"}, "scope": {"read write trust"},
+				}, keep: map[string]string{"insights": "access_token"}},
+				{title: "who she is and what she may do", method: "GET", path: "/api/v2/users/loggedIn/detail", headers: []string{"Authorization: Bearer {insights}"}, status: 200},
+				{title: "a wrong password", method: "POST", path: "/oauth/token", status: 400, form: url.Values{
+					"grant_type": {"password"}, "username": {"dana@resolve.io"}, "password": {"wrong"}, "client_id": {"fixstreamapp"}, "client_secret": {"fixstream"},
+				}},
+			}
+		}},
+		{"Nx: the same person, the same password", func() []exchange {
+			return []exchange{
+				{title: "sign in", method: "POST", path: "/auth/authenticate/signin", headers: []string{json}, status: 200,
+					body: `{"KeepLoggedIn":true,"Password":"` + password + `","Username":"` + dana + `"}`,
+					keep: map[string]string{"nx": "AccessToken", "nxRefresh": "RefreshToken"}},
+				{title: "another access token", method: "POST", path: "/auth/authenticate/refresh-token", headers: []string{json, "Authorization: Bearer {nxRefresh}"}, status: 200,
+					body: `{"GrantType":"AccessToken"}`},
+				{title: "sign out", method: "POST", path: "/auth/authenticate/signout", headers: []string{"Authorization: Bearer {nx}"}, status: 200},
+			}
+		}},
+		{"TITAN: with a hub, and a second factor for Tove", func() []exchange {
+			code, err := totp.Code("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", d.node.Now())
+			if err != nil {
+				code = ""
+			}
+			return []exchange{
+				{title: "Dana signs in", method: "POST", path: "/auth", headers: []string{json}, status: 200,
+					body: `{"user":"` + dana + `","password":"` + password + `"}`, keep: map[string]string{"titan": "data.token"}},
+				{title: "ping", method: "POST", path: "/auth/ping", headers: []string{"Authorization: Bearer {titan}"}, status: 200},
+				{title: "Tove must show a code", method: "POST", path: "/auth", headers: []string{json}, status: 200,
+					body: `{"user":"tove","password":"Quiet-meadow-77-bell!"}`, keep: map[string]string{"ticket": "data.token"}},
+				{title: "and does", method: "POST", path: "/auth/code", headers: []string{json, "Authorization: Bearer {ticket}"}, status: 200, body: `{"code":"` + code + `"}`},
+			}
+		}},
+		{"OpenWiFi: Dana once more, and an administrator whose password must change first", func() []exchange {
+			root := `{"userId":"root@openwifi.example.test","password":"Change-me-9-please!"`
+			return []exchange{
+				{title: "Dana signs in", method: "POST", path: "/api/v1/oauth2", headers: []string{json}, status: 200,
+					body: `{"userId":"` + dana + `","password":"` + password + `"}`, keep: map[string]string{"openwifi": "access_token"}},
+				{title: "the first sign-in of Rosa", method: "POST", path: "/api/v1/oauth2", headers: []string{json}, status: 403, body: root + `}`},
+				{title: "with a new password", method: "POST", path: "/api/v1/oauth2", headers: []string{json}, status: 200, body: root + `,"newPassword":"Lantern-Path7"}`},
+				{title: "where the other services are", method: "GET", path: "/api/v1/systemEndpoints", headers: []string{"Authorization: Bearer {openwifi}"}, status: 200},
+			}
+		}},
+		{"OAuth: a machine, and what it sees of all the doors", func() []exchange {
+			machine := "Authorization: Basic aW52ZW50b3J5LXN5bmM6c2FtcGxlLXNlY3JldC1vZi10aGUtZGVtby03YzFm"
+			return []exchange{
+				{title: "a token of its own", method: "POST", path: "/oauth2/token", headers: []string{machine}, status: 200, form: url.Values{"grant_type": {"client_credentials"}}},
+				{title: "Dana's Insights token, introspected", method: "POST", path: "/oauth2/introspect", headers: []string{machine}, status: 200, form: url.Values{"token": {"{insights}"}}},
+				{title: "the Nx token that she signed out", method: "POST", path: "/oauth2/introspect", headers: []string{machine}, status: 200, form: url.Values{"token": {"{nx}"}}},
+			}
+		}},
+	}
+	for _, chapter := range chapters {
+		d.say("── %s %s", chapter.title, strings.Repeat("─", max(3, 90-len(chapter.title))))
+		for _, x := range chapter.steps() {
+			if err := d.play(ctx, x); err != nil {
+				return fmt.Errorf("%s, %s: %w", chapter.title, x.title, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *walk) fill(s string) string {
+	for name, value := range d.vars {
+		s = strings.ReplaceAll(s, "{"+name+"}", value)
+	}
+	return s
+}
+
+// play sends one request over the network, as any client would, and prints both sides.
+func (d *walk) play(ctx context.Context, x exchange) error {
+	body := x.body
+	headers := x.headers
+	if x.form != nil {
+		form := url.Values{}
+		for name, values := range x.form {
+			form.Set(name, d.fill(values[0]))
+		}
+		body = form.Encode()
+		headers = append([]string{"Content-Type: application/x-www-form-urlencoded"}, headers...)
+	}
+	r, err := http.NewRequestWithContext(ctx, x.method, d.base+x.path, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	var shown bytes.Buffer
+	fmt.Fprintf(&shown, "# %s\n> %s %s\n", x.title, x.method, x.path)
+	for _, h := range headers {
+		name, value, _ := strings.Cut(d.fill(h), ": ")
+		r.Header.Set(name, value)
+		fmt.Fprintf(&shown, "> %s: %s\n", name, shorten(value))
+	}
+	if body != "" {
+		fmt.Fprintf(&shown, "> %s\n", shorten(body))
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&shown, "< %s\n", answer.Status)
+	if len(text) > 0 {
+		fmt.Fprintf(&shown, "< %s\n", shorten(strings.TrimSpace(string(text))))
+	}
+	d.say("%s", strings.TrimSpace(shown.String()))
+	if answer.StatusCode != x.status {
+		return fmt.Errorf("answered %s, want %d", answer.Status, x.status)
+	}
+	for name, path := range x.keep {
+		if d.vars[name], err = pick(text, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// audit shows that everything above left its trace, sealed.
+func (d *walk) audit(ctx context.Context) error {
+	d.say("── The audit log %s", strings.Repeat("─", 75))
+	if _, err := d.node.Sealer.SealOnce(ctx); err != nil {
+		return err
+	}
+	list, err := d.node.Events(ctx, identity.EventFilter{Action: "signin", Limit: 20})
+	if err != nil {
+		return err
+	}
+	t := newTable(d.e.Out, false, "AT", "ACTION", "OUTCOME", "DOOR", "SUBJECT")
+	for _, ev := range list {
+		t.row(nil, when(ev.At), ev.Action, ev.Outcome, string(ev.Door), string(ev.SubjectID))
+	}
+	t.end()
+	sum, err := d.node.Sealer.Verify(ctx, func(audit.Problem) {})
+	if err != nil {
+		return err
+	}
+	d.say("\n%d rows are sealed into the chain; %d problems.", sum.Rows, sum.Problems)
+	return nil
+}
+
+var long = regexp.MustCompile(`[A-Za-z0-9_.-]{60,}`)
+
+// shorten cuts tokens, which nobody reads, so that the rest can be.
+func shorten(s string) string {
+	return long.ReplaceAllStringFunc(s, func(token string) string { return token[:24] + "…" })
+}
+
+// pick follows a dotted path.
+func pick(text []byte, path string) (string, error) {
+	var v any
+	if err := json.Unmarshal(text, &v); err != nil {
+		return "", err
+	}
+	for _, step := range strings.Split(path, ".") {
+		object, ok := v.(map[string]any)
+		if !ok {
+			return "", fmt.Errorf("the answer has no %s", path)
+		}
+		v = object[step]
+	}
+	s, ok := v.(string)
+	if !ok {
+		return "", fmt.Errorf("the answer has no %s", path)
+	}
+	return s, nil
+}

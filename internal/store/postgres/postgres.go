@@ -109,8 +109,10 @@ func open(ctx context.Context, o Options) (*engine, error) {
 }
 
 func unreachable(config *pgx.ConnConfig, err error) error {
-	return fmt.Errorf("PostgreSQL at %s:%d cannot be used: see that it runs and that GATEHOUSE_DATABASE names it rightly (%w)",
-		config.Host, config.Port, err)
+	// pgx gives each address of a host a line of its own.
+	cause := strings.Join(strings.Fields(err.Error()), " ")
+	return fmt.Errorf("PostgreSQL at %s:%d cannot be used: see that it runs and that GATEHOUSE_DATABASE names it rightly (%s)",
+		config.Host, config.Port, cause)
 }
 
 // greet sees that the server answers, is new enough, and has a schema to work in.

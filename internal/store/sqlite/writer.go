@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"gatehouse/internal/identity"
 	"gatehouse/internal/store/sqlstore"
 )
@@ -285,8 +287,8 @@ func (w *writer) rollback() {
 		return
 	}
 	w.open = false
-	// After an error that made SQLite roll back by itself there is no transaction, and ROLLBACK says so.
-	if _, err := w.conn.exec("ROLLBACK"); err != nil {
+	// After an error that made SQLite roll back by itself there is no transaction, and ROLLBACK says so (SQLITE_ERROR).
+	if _, err := w.conn.exec("ROLLBACK"); err != nil && codeOf(err) != sqlite3.SQLITE_ERROR {
 		_ = w.conn.close()
 		w.conn = nil
 	}

@@ -73,7 +73,7 @@ func parseMark(text string) (mark, bool) {
 		}
 	}
 	id, err := compact.DecodeString(text[1 : 1+compactID])
-	if err != nil || m.kind == "" {
+	if err != nil || len(id) != 16 || m.kind == "" { // the decoder skips line ends
 		return mark{}, false
 	}
 	h := hex.EncodeToString(id)

@@ -131,7 +131,11 @@ func (s *Service) EnrolSealedTOTPIn(ctx context.Context, tx identity.Tx, caller 
 	if _, err := s.TOTPSecret(identity.Credential{ID: as, Sealed: sealed}); err != nil {
 		return identity.Invalid.In("totp_sealed", "was sealed with another master key, or is damaged")
 	}
-	return s.enrol(ctx, tx, caller, identity.Credential{ID: as, SubjectID: id, Kind: identity.TOTP, Sealed: sealed})
+	err := s.enrol(ctx, tx, caller, identity.Credential{ID: as, SubjectID: id, Kind: identity.TOTP, Sealed: sealed})
+	if errors.Is(err, identity.Conflict) {
+		return identity.Conflict.In("totp_sealed", "its id belongs to another credential here")
+	}
+	return err
 }
 
 // TOTPSecret opens the secret of a credential, in base32: to compare it, never to show it.

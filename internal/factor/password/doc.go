@@ -2,8 +2,7 @@
 // taking the machine down.
 //
 // New hashes are Argon2id in PHC form. Hashes made elsewhere (foreign.go) verify too and report that they should be made
-// anew. All hashing goes through a Pool: as many at once as there are cores, on threads of low priority, with a bounded
-// queue, so that a storm of sign-ins neither eats the memory nor slows those who are signed in already.
+// anew. All hashing goes through a Pool: as many at once as there are cores and memory, the rest in a short queue.
 //
 // The package stores nothing and knows no subject: it takes text and gives text.
 package password

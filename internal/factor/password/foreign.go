@@ -10,14 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strconv"
 	"strings"
 	"sync"
 
-	"gatehouse/internal/factor/password/argon2"
-
 	"github.com/go-crypt/crypt"
 	"github.com/go-crypt/crypt/algorithm"
+	"github.com/go-crypt/crypt/algorithm/argon2"
 	"github.com/go-crypt/crypt/algorithm/bcrypt"
+	"github.com/go-crypt/crypt/algorithm/md5crypt"
 	"github.com/go-crypt/crypt/algorithm/pbkdf2"
 	"github.com/go-crypt/crypt/algorithm/scrypt"
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
@@ -37,7 +38,7 @@ const (
 
 // stored is a parsed hash, ready to be compared.
 type stored interface {
-	match(password []byte, scratch *argon2.Scratch) bool
+	match(password []byte) bool
 	memory() int64 // bytes while it runs
 }
 
@@ -100,9 +101,12 @@ func parseAny(encoded, context string) (stored, error) {
 	}
 	switch name {
 	case "argon2id", "argon2i":
-		return parseArgon2(encoded)
-	case "1", "apr1":
-		return parseMD5Crypt(encoded)
+		return parseLibrary(encoded, boundArgon2)
+	case "1":
+		h, err := parseLibrary(encoded, boundMD5Crypt)
+		return quickLibrary{h}, err
+	case "apr1":
+		return parseApache(encoded)
 	case "2a", "2b", "2y":
 		return parseLibrary(encoded, boundBcrypt)
 	case "5", "6":
@@ -123,7 +127,7 @@ type library struct {
 
 func (l library) memory() int64 { return l.bytes }
 
-func (l library) match(password []byte, _ *argon2.Scratch) bool {
+func (l library) match(password []byte) bool {
 	match, err := l.MatchBytesAdvanced(password)
 	return err == nil && match
 }
@@ -132,7 +136,7 @@ func (l library) match(password []byte, _ *argon2.Scratch) bool {
 var decoder = sync.OnceValue(func() *crypt.Decoder {
 	d := crypt.NewDecoder()
 	for _, register := range []func(algorithm.DecoderRegister) error{
-		bcrypt.RegisterDecoderStandard, scrypt.RegisterDecoderScrypt, shacrypt.RegisterDecoder,
+		argon2.RegisterDecoderArgon2id, argon2.RegisterDecoderArgon2i, md5crypt.RegisterDecoderCommon, bcrypt.RegisterDecoderStandard, scrypt.RegisterDecoderScrypt, shacrypt.RegisterDecoder,
 		pbkdf2.RegisterDecoderSHA1, pbkdf2.RegisterDecoderSHA256, pbkdf2.RegisterDecoderSHA512,
 	} {
 		if err := register(d); err != nil {
@@ -143,16 +147,73 @@ var decoder = sync.OnceValue(func() *crypt.Decoder {
 })
 
 // parseLibrary applies the bound first: the library believes the parameters that it reads.
-func parseLibrary(encoded string, bound func(fields []string) (memory int64, err error)) (stored, error) {
+func parseLibrary(encoded string, bound func(fields []string) (memory int64, err error)) (library, error) {
 	memory, err := bound(strings.Split(encoded, "$")[1:])
 	if err != nil {
-		return nil, err
+		return library{}, err
 	}
 	digest, err := decoder().Decode(encoded)
 	if err != nil {
-		return nil, errors.New("salt or key is malformed") // the library's words may quote the hash
+		return library{}, errors.New("salt or key is malformed") // the library's words may quote the hash
 	}
 	return library{digest, memory}, nil
+}
+
+// quickLibrary is a library's hash that takes microseconds.
+type quickLibrary struct{ library }
+
+func (quickLibrary) quick() {}
+
+func boundArgon2(fields []string) (int64, error) {
+	if len(fields) != 5 || fields[1] != "v=19" {
+		return 0, errors.New("argon2 hash has a wrong shape, or another version than v=19")
+	}
+	p, err := numbers(fields[2], "m", "t", "p")
+	if err != nil {
+		return 0, err
+	}
+	params := Params{Memory: uint32(p[0]), Time: uint32(p[1]), Threads: uint32(p[2])}
+	if err := params.Validate(); err != nil {
+		return 0, err
+	}
+	if len(fields[3]) < 11 || len(fields[4]) < 16 || len(fields[4]) > 171 { // 8 bytes of salt, 12 to 128 of key
+		return 0, errors.New("argon2 salt or key is out of bounds")
+	}
+	return params.bytes(), nil
+}
+
+func boundMD5Crypt(fields []string) (int64, error) {
+	if len(fields) != 3 || len(fields[1]) > 8 || len(fields[2]) != 22 {
+		return 0, errors.New("MD5-crypt hash has a wrong shape")
+	}
+	return 4 << 10, nil
+}
+
+// numbers reads "m=1,t=2,p=3" with exactly these names in this order, each below 2^31.
+func numbers(text string, names ...string) ([]int, error) {
+	parts := strings.Split(text, ",")
+	if len(parts) != len(names) {
+		return nil, fmt.Errorf("parameters are not %s", strings.Join(names, ","))
+	}
+	out := make([]int, len(names))
+	for i, part := range parts {
+		digits, found := strings.CutPrefix(part, names[i]+"=")
+		n, err := number(digits)
+		if !found || err != nil {
+			return nil, fmt.Errorf("parameter %q is not %s=<number>", part, names[i])
+		}
+		out[i] = n
+	}
+	return out, nil
+}
+
+// number reads plain digits: no sign, no leading zero, so that one hash has one spelling.
+func number(digits string) (int, error) {
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || digits[0] == '0' && digits != "0" {
+		return 0, fmt.Errorf("%q is not a number", digits)
+	}
+	return int(n), nil
 }
 
 func boundBcrypt(fields []string) (int64, error) {
@@ -219,7 +280,7 @@ type salted struct {
 func (salted) quick()        {}
 func (salted) memory() int64 { return 4 << 10 }
 
-func (s salted) match(password []byte, _ *argon2.Scratch) bool {
+func (s salted) match(password []byte) bool {
 	h := s.sum()
 	h.Write(password)
 	h.Write(s.salt)

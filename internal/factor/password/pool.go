@@ -1,18 +1,17 @@
 package password
 
 import (
-	"container/list"
 	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
 	"math"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
 
-	"gatehouse/internal/factor/password/argon2"
+	"golang.org/x/sync/semaphore"
+
 	"gatehouse/internal/identity"
 )
 
@@ -21,67 +20,42 @@ type Options struct {
 	Params  Params           // of new hashes; DefaultParams
 	Workers int              // hashes at once; one for each core
 	Queue   int              // callers that may wait; 128 for each worker
-	Memory  int64            // bytes that new hashes may take together; 160 MiB. Fewer workers run if it is too little for all
-	Linger  time.Duration    // how long a worker without work keeps its thread and memory; 5 s
+	Memory  int64            // bytes that new hashes may take together; 128 MiB. Fewer workers run if it is too little for all
 	Rand    io.Reader        // salts; crypto/rand
 	Now     func() time.Time // measures how long hashes take; time.Now
 }
 
 // Pool hashes: as many at once as there are workers, the rest waiting in order of arrival, no more than fit in the queue.
-//
-// Each worker is a thread of low priority with memory that is used again and again. Both exist only while there is work.
 type Pool struct {
 	opt   Options
-	decoy argon2Hash
-	heavy sync.Mutex // held while a foreign hash takes more memory than a new one: one such at a time
+	decoy stored
+	room  *semaphore.Weighted // bytes of hashes that run; first come, first served
 
 	mu      sync.Mutex
-	queue   list.List // of *job
-	idle    []chan *job
-	workers int
-	closed  bool
-	mean    float64 // seconds of a job, moving average
+	waiting int
+	running int
+	mean    float64 // seconds of a hash, moving average
 	refused uint64
 }
 
-type job struct {
-	run  func(*argon2.Scratch)
-	done chan struct{}
-	err  error // set before done is closed
-}
-
-// do runs the job. Stored hashes come from elsewhere and libraries read them: a slip in one must cost its sign-in and not
-// the process.
-func (j *job) do(scratch *argon2.Scratch) {
-	defer close(j.done)
-	defer func() {
-		if slip := recover(); slip != nil {
-			j.err = fmt.Errorf("password hash: panic: %v\n%s", slip, debug.Stack())
-		}
-	}()
-	j.run(scratch)
-}
-
-// New makes a pool. It starts no thread until there is something to hash. It fails for Params that do not Validate.
+// New makes a pool. It fails for Params that do not Validate.
 func New(opt Options) (*Pool, error) {
 	if opt.Params == (Params{}) {
 		opt.Params = DefaultParams()
 	}
 	if err := opt.Params.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("password hash parameters: %w", err)
 	}
+	opt.Params = opt.Params.rounded()
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
 	if opt.Memory <= 0 {
-		opt.Memory = 160 << 20
+		opt.Memory = 128 << 20
 	}
 	opt.Workers = max(1, min(opt.Workers, int(opt.Memory/opt.Params.bytes())))
 	if opt.Queue <= 0 {
 		opt.Queue = 128 * opt.Workers
-	}
-	if opt.Linger <= 0 {
-		opt.Linger = 5 * time.Second
 	}
 	if opt.Rand == nil {
 		opt.Rand = rand.Reader
@@ -89,16 +63,22 @@ func New(opt Options) (*Pool, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	// A decoy is never equal to a hash: its key is all zero.
+	decoy, err := parse(opt.Params.prefix()+"AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "")
+	if err != nil {
+		return nil, err
+	}
 	return &Pool{
 		opt:   opt,
-		decoy: argon2Hash{opt.Params.core(), make([]byte, saltBytes), make([]byte, keyBytes)},
-		mean:  0.02,
+		decoy: decoy,
+		room:  semaphore.NewWeighted(int64(opt.Workers) * opt.Params.bytes()),
+		mean:  0.04,
 	}, nil
 }
 
-// RaiseProcs gives the workers scheduling slots of their own. Without it they fill all of Go's slots, and a request that
-// arrives from the network waits for the scheduler's tick of 10 ms; with it the operating system decides, by priority and
-// within microseconds. The process calls it once, at its start; the result undoes it.
+// RaiseProcs gives the hashes scheduling slots of their own. Without it they fill all of Go's slots, and a request that
+// arrives from the network waits for the scheduler's tick of 10 ms; with it the operating system shares out the cores, and
+// lets those go first that have slept. The process calls it once, at its start; the result undoes it.
 func (p *Pool) RaiseProcs() (undo func()) {
 	before := runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(before + p.opt.Workers)
@@ -111,15 +91,20 @@ func (p *Pool) Hash(ctx context.Context, typed identity.Secret) (string, error) 
 	if problem != "" {
 		return "", identity.Invalid.In("password", "the password "+problem)
 	}
-	h := argon2Hash{p.opt.Params.core(), make([]byte, saltBytes), make([]byte, keyBytes)}
-	if _, err := io.ReadFull(p.opt.Rand, h.salt); err != nil {
+	salt := make([]byte, saltBytes)
+	if _, err := io.ReadFull(p.opt.Rand, salt); err != nil {
 		return "", fmt.Errorf("read randomness for a salt: %w", err)
 	}
-	err := p.do(ctx, func(scratch *argon2.Scratch) { scratch.Key(h.key, []byte(form), h.salt, h.Params) })
+	leave, err := p.enter(ctx, p.opt.Params.bytes())
 	if err != nil {
 		return "", err
 	}
-	return h.String(), nil
+	defer leave()
+	digest, err := p.opt.Params.hash(form, salt)
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	return digest.Encode(), nil
 }
 
 // Verify compares. rehash says that the hash should be replaced by a new one of this password, which is true only
@@ -138,27 +123,21 @@ func (p *Pool) Verify(ctx context.Context, encoded string, typed identity.Secret
 	if candidates == nil {
 		return false, false, nil // as VerifyDecoy: says nothing about the login
 	}
-	_, isQuick := h.(quick)
-	var found struct{ match, rehash bool } // apart from the results: after an error a worker may still write it
-	err = p.do(ctx, func(scratch *argon2.Scratch) {
-		if h.memory() > p.opt.Params.bytes() {
-			p.heavy.Lock()
-			defer p.heavy.Unlock()
-		}
-		for i, candidate := range candidates {
-			if h.match(candidate, scratch) {
-				found.match, found.rehash = true, i > 0 || !p.current(h)
-				return
-			}
-			if isQuick {
-				p.decoy.match(candidate, scratch)
-			}
-		}
-	})
+	leave, err := p.enter(ctx, h.memory())
 	if err != nil {
 		return false, false, err
 	}
-	return found.match, found.rehash, nil
+	defer leave()
+	_, isQuick := h.(quick)
+	for i, candidate := range candidates {
+		if h.match(candidate) {
+			return true, i > 0 || !p.opt.Params.made(h), nil
+		}
+		if isQuick {
+			p.decoy.match(candidate)
+		}
+	}
+	return false, false, nil
 }
 
 // VerifyDecoy does the work of Verify for a login that nobody has.
@@ -167,22 +146,20 @@ func (p *Pool) VerifyDecoy(ctx context.Context, typed identity.Secret) error {
 	if candidates == nil {
 		return nil
 	}
-	return p.do(ctx, func(scratch *argon2.Scratch) {
-		for _, candidate := range candidates {
-			p.decoy.match(candidate, scratch)
-		}
-	})
-}
-
-// current says whether a hash is as Hash would make it.
-func (p *Pool) current(h stored) bool {
-	a, ok := h.(argon2Hash)
-	return ok && a.Params == p.opt.Params.core() && len(a.key) == keyBytes && len(a.salt) >= saltBytes
+	leave, err := p.enter(ctx, p.decoy.memory())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for _, candidate := range candidates {
+		p.decoy.match(candidate)
+	}
+	return nil
 }
 
 // Stats says how busy the pool is.
 type Stats struct {
-	Workers int    // threads that hash or wait a moment for more
+	Running int    // hashes under way
 	Waiting int    // callers in the queue
 	Refused uint64 // callers sent away since the start
 }
@@ -191,122 +168,51 @@ type Stats struct {
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Stats{Workers: p.workers, Waiting: p.queue.Len(), Refused: p.refused}
+	return Stats{Running: p.running, Waiting: p.waiting, Refused: p.refused}
 }
 
-// Close lets go of threads and memory as soon as the queue is empty, instead of some seconds later. The pool still works
-// afterwards, so that requests which end during a shutdown get their answer.
-func (p *Pool) Close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	for _, worker := range p.idle {
-		close(worker)
-		p.workers--
-	}
-	p.idle = nil
-}
-
-// do runs work on a worker, or says identity.Busy. When ctx ends first, a caller in the queue leaves it, and work that
-// has begun goes on without her.
-func (p *Pool) do(ctx context.Context, run func(*argon2.Scratch)) error {
+// enter waits for room for one hash, in order of arrival, or says identity.Busy. A caller whose ctx ends leaves the queue.
+//
+// A hash takes at least a worker's share of the room, since it takes a core whatever its memory; one that takes more than
+// there is takes all of it and so runs alone.
+func (p *Pool) enter(ctx context.Context, memory int64) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	j := &job{run: run, done: make(chan struct{})}
-	place, err := p.enter(j)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-j.done:
-		return j.err
-	case <-ctx.Done():
-		p.leave(place)
-		return ctx.Err()
-	}
-}
-
-// enter hands the job to a worker, starts one, or queues it; place is where it stands in the queue.
-func (p *Pool) enter(j *job) (place *list.Element, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if last := len(p.idle) - 1; last >= 0 { // the one that worked last: its memory is warm, and the others may end
-		p.idle[last] <- j
-		p.idle = p.idle[:last]
-		return nil, nil
-	}
-	if p.workers < p.opt.Workers {
-		p.workers++
-		go p.work(j)
-		return nil, nil
-	}
-	if waiting := p.queue.Len(); waiting >= p.opt.Queue {
-		p.refused++
-		seconds := math.Ceil(float64(waiting+1) * p.mean / float64(p.opt.Workers))
-		return nil, identity.Busy.After(time.Duration(max(seconds, 1))*time.Second, "too many sign-ins at once")
-	}
-	return p.queue.PushBack(j), nil
-}
-
-func (p *Pool) leave(place *list.Element) {
-	if place == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.queue.Remove(place) // nothing if a worker has taken it
-}
-
-// work is a worker's life. It never unlocks its thread, so the thread ends with it: raising a priority again needs a
-// privilege, and Go must not run anything else at the low one.
-func (p *Pool) work(j *job) {
-	runtime.LockOSThread()
-	lowerPriority()
-	var scratch argon2.Scratch
-	defer scratch.Free()
-	for j != nil {
-		began := p.opt.Now()
-		j.do(&scratch)
-		if int64(scratch.Bytes()) > p.opt.Params.bytes() {
-			scratch.Free() // a foreign hash took more; do not keep it
+	share := p.opt.Params.bytes()
+	memory = min(max(memory, share), share*int64(p.opt.Workers))
+	if !p.room.TryAcquire(memory) {
+		if err := p.wait(ctx, memory); err != nil {
+			return nil, err
 		}
-		j = p.next(p.opt.Now().Sub(began).Seconds())
 	}
-}
-
-// next gives the oldest job in the queue, or waits a while for one; nil ends the worker.
-func (p *Pool) next(took float64) *job {
+	began := p.opt.Now()
 	p.mu.Lock()
-	p.mean += (took - p.mean) / 16
-	if first := p.queue.Front(); first != nil {
-		defer p.mu.Unlock()
-		return p.queue.Remove(first).(*job)
-	}
-	if p.closed {
-		defer p.mu.Unlock()
-		p.workers--
-		return nil
-	}
-	mine := make(chan *job, 1)
-	p.idle = append(p.idle, mine)
+	p.running++
 	p.mu.Unlock()
+	return func() {
+		took := p.opt.Now().Sub(began).Seconds()
+		p.mu.Lock()
+		p.running--
+		p.mean += (took - p.mean) / 16
+		p.mu.Unlock()
+		p.room.Release(memory)
+	}, nil
+}
 
-	timer := time.NewTimer(p.opt.Linger)
-	defer timer.Stop()
-	select {
-	case j := <-mine: // nil when the pool was closed
-		return j
-	case <-timer.C:
-	}
+func (p *Pool) wait(ctx context.Context, memory int64) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i, other := range p.idle {
-		if other == mine {
-			p.idle = append(p.idle[:i], p.idle[i+1:]...)
-			p.workers--
-			return nil
-		}
+	if p.waiting >= p.opt.Queue {
+		defer p.mu.Unlock()
+		p.refused++
+		seconds := math.Ceil(float64(p.waiting+1) * p.mean / float64(p.opt.Workers))
+		return identity.Busy.After(time.Duration(max(seconds, 1))*time.Second, "too many sign-ins at once")
 	}
-	return <-mine // enter took this worker off the list just before: the job is there, or Close has closed it
+	p.waiting++
+	p.mu.Unlock()
+	err := p.room.Acquire(ctx, memory)
+	p.mu.Lock()
+	p.waiting--
+	p.mu.Unlock()
+	return err
 }

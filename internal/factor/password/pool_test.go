@@ -10,28 +10,21 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gatehouse/internal/factor/password/argon2"
 	"gatehouse/internal/identity"
 
-	reference "golang.org/x/crypto/argon2"
+	original "golang.org/x/crypto/argon2"
 )
 
 // held is a pool with one worker that is busy until the test says go.
 func held(t *testing.T, opt Options) (p *Pool, release func()) {
 	t.Helper()
-	opt.Workers = 1
+	opt.Workers, opt.Params = 1, Params{64, 1, 1}
 	p = pool(t, opt)
-	t.Cleanup(func() { idle(p) })
-	gate := make(chan struct{})
-	go p.do(context.Background(), func(*argon2.Scratch) { <-gate })
-	synctest.Wait()
-	return p, func() { close(gate) }
-}
-
-// idle lets the workers end, since a bubble must not leave goroutines behind.
-func idle(p *Pool) {
-	<-time.After(p.opt.Linger + time.Second)
-	synctest.Wait()
+	release, err := p.enter(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, release
 }
 
 func TestPoolServesInOrder(t *testing.T) {
@@ -41,13 +34,17 @@ func TestPoolServesInOrder(t *testing.T) {
 		var group sync.WaitGroup
 		for i := range 20 {
 			group.Go(func() {
-				if err := p.do(t.Context(), func(*argon2.Scratch) { order = append(order, i) }); err != nil {
+				leave, err := p.enter(t.Context(), 1)
+				if err != nil {
 					t.Error(err)
+					return
 				}
+				defer leave()
+				order = append(order, i)
 			})
 			synctest.Wait() // each is in the queue before the next comes
 		}
-		if got := p.Stats(); got.Waiting != 20 || got.Workers != 1 {
+		if got := p.Stats(); got.Waiting != 20 || got.Running != 1 {
 			t.Errorf("stats are %+v", got)
 		}
 		release()
@@ -57,6 +54,9 @@ func TestPoolServesInOrder(t *testing.T) {
 				t.Fatalf("served in order %v", order)
 			}
 		}
+		if got := p.Stats(); got != (Stats{}) {
+			t.Errorf("stats afterwards are %+v", got)
+		}
 	})
 }
 
@@ -65,7 +65,11 @@ func TestPoolIsBusy(t *testing.T) {
 		p, release := held(t, Options{Queue: 3})
 		var group sync.WaitGroup
 		for range 3 {
-			group.Go(func() { _ = p.do(t.Context(), func(*argon2.Scratch) {}) })
+			group.Go(func() {
+				if err := p.VerifyDecoy(t.Context(), "password"); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 		synctest.Wait()
 		_, _, err := p.Verify(t.Context(), "", "password", "")
@@ -95,12 +99,12 @@ func TestPoolRetryAfterGrowsWithTheQueue(t *testing.T) {
 		p.mean = 2
 		var group sync.WaitGroup
 		for range 8 {
-			group.Go(func() { _ = p.do(t.Context(), func(*argon2.Scratch) {}) })
+			group.Go(func() { _ = p.VerifyDecoy(t.Context(), "password") })
 		}
 		synctest.Wait()
 		err := p.VerifyDecoy(t.Context(), "password")
 		if wait := identity.Describe(err).RetryAfter; wait != 18*time.Second {
-			t.Errorf("nine jobs of two seconds on one worker: RetryAfter %v", wait)
+			t.Errorf("nine hashes of two seconds on one worker: RetryAfter %v", wait)
 		}
 		release()
 		group.Wait()
@@ -111,9 +115,8 @@ func TestPoolCancelledCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, release := held(t, Options{Queue: 1})
 		ctx, cancel := context.WithCancel(t.Context())
-		ran := false
 		left := make(chan error)
-		go func() { left <- p.do(ctx, func(*argon2.Scratch) { ran = true }) }()
+		go func() { left <- p.VerifyDecoy(ctx, "password") }()
 		synctest.Wait()
 		cancel()
 		if err := <-left; !errors.Is(err, context.Canceled) {
@@ -123,97 +126,54 @@ func TestPoolCancelledCallerLeaves(t *testing.T) {
 			t.Errorf("%d still wait", got)
 		}
 		release()
-		if err := p.do(t.Context(), func(*argon2.Scratch) {}); err != nil { // the place is free again
+		if err := p.VerifyDecoy(t.Context(), "password"); err != nil { // the place is free again
 			t.Error(err)
 		}
-		if ran {
-			t.Error("work of a caller who left was done")
-		}
-		if err := p.do(ctx, func(*argon2.Scratch) {}); !errors.Is(err, context.Canceled) {
+		if err := p.VerifyDecoy(ctx, "password"); !errors.Is(err, context.Canceled) {
 			t.Errorf("ended context got %v", err)
 		}
 	})
 }
 
-func TestPoolKeepsNothingWhenIdle(t *testing.T) {
+// A foreign hash that takes more memory than all workers together runs alone.
+func TestPoolHeavyHashRunsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pool(t, Options{Params: Params{64, 1, 1}, Workers: 4, Linger: time.Minute})
-		storm := func() {
-			var group sync.WaitGroup
-			for range 16 {
-				group.Go(func() {
-					if err := p.VerifyDecoy(t.Context(), "password"); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			group.Wait()
+		p := pool(t, Options{Params: Params{64, 1, 1}, Workers: 4})
+		light, err := p.enter(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
 		}
-		storm()
-		synctest.Wait()
-		if got := p.Stats().Workers; got < 1 || got > 4 {
-			t.Errorf("%d workers after the storm", got)
-		}
-		idle(p)
-		if got := p.Stats(); got.Workers != 0 || len(p.idle) != 0 {
-			t.Errorf("idle pool holds %+v", got)
-		}
-		storm() // and starts again
-		idle(p)
-	})
-}
-
-func TestPoolClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := pool(t, Options{Params: Params{64, 1, 1}, Workers: 2})
-		for range 3 {
-			if err := p.VerifyDecoy(t.Context(), "password"); err != nil { // the last one after Close
+		heavy := make(chan func())
+		go func() {
+			leave, err := p.enter(t.Context(), maxMemory)
+			if err != nil {
 				t.Error(err)
 			}
-			synctest.Wait()
-			p.Close()
-			synctest.Wait()
-			if got := p.Stats().Workers; got != 0 {
-				t.Errorf("%d workers after Close", got)
-			}
+			heavy <- leave
+		}()
+		synctest.Wait()
+		if got := p.Stats(); got.Running != 1 || got.Waiting != 1 {
+			t.Errorf("beside a light hash: %+v", got)
 		}
-		gate := make(chan struct{})
+		light()
+		leave := <-heavy
 		var group sync.WaitGroup
-		for range 5 {
-			group.Go(func() {
-				if err := p.do(t.Context(), func(*argon2.Scratch) { <-gate }); err != nil {
-					t.Error(err)
-				}
-			})
-		}
+		group.Go(func() { _ = p.VerifyDecoy(t.Context(), "password") })
 		synctest.Wait()
-		p.Close() // with callers in the queue: they are served
-		close(gate)
+		if got := p.Stats(); got.Running != 1 || got.Waiting != 1 {
+			t.Errorf("beside a heavy hash: %+v", got)
+		}
+		leave()
 		group.Wait()
-		synctest.Wait()
-		if got := p.Stats(); got.Workers != 0 || got.Waiting != 0 {
-			t.Errorf("after the queue: %+v", got)
-		}
 	})
-}
-
-func TestPoolSurvivesPanic(t *testing.T) {
-	p := cheap(t)
-	if err := p.do(t.Context(), func(*argon2.Scratch) { panic("slip") }); err == nil {
-		t.Error("a panic is no error")
-	}
-	if err := p.VerifyDecoy(t.Context(), "password"); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestPoolBoundsWorkersByMemory(t *testing.T) {
 	for _, tt := range []struct {
 		memory int64
 		want   int
-	}{{0, 8}, {100 << 20, 5}, {19 << 20, 1}, {1, 1}} {
-		p := pool(t, Options{Workers: 8, Memory: tt.memory})
-		if p.opt.Workers != tt.want {
+	}{{0, 6}, {100 << 20, 5}, {19 << 20, 1}, {1, 1}, {1 << 40, 8}} {
+		if p := pool(t, Options{Workers: 8, Memory: tt.memory}); p.opt.Workers != tt.want {
 			t.Errorf("%d bytes allow %d workers, want %d", tt.memory, p.opt.Workers, tt.want)
 		}
 	}
@@ -233,7 +193,7 @@ func TestRaiseProcs(t *testing.T) {
 }
 
 func TestPoolUnderLoad(t *testing.T) {
-	p := cheap(t)
+	p := pool(t, Options{Params: Params{64, 1, 1}, Queue: 64})
 	hash, err := p.Hash(t.Context(), "right")
 	if err != nil {
 		t.Fatal(err)
@@ -262,33 +222,23 @@ func TestPoolUnderLoad(t *testing.T) {
 		})
 	}
 	group.Wait()
+	if got := p.Stats(); got.Running != 0 || got.Waiting != 0 {
+		t.Errorf("afterwards %+v", got)
+	}
 }
 
-// The floor is the same hash alone on all cores: by our own code, and by golang.org/x/crypto.
+// BenchmarkFloor is the same hash alone on all cores.
 func BenchmarkFloor(b *testing.B) {
 	params := DefaultParams()
-	b.Run("ours", func(b *testing.B) {
-		b.RunParallel(func(pb *testing.PB) {
-			var scratch argon2.Scratch
-			defer scratch.Free()
-			key := make([]byte, keyBytes)
-			for pb.Next() {
-				scratch.Key(key, []byte("correct horse"), make([]byte, saltBytes), params.core())
-			}
-		})
-	})
-	b.Run("x/crypto", func(b *testing.B) {
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				reference.IDKey([]byte("correct horse"), make([]byte, saltBytes), params.Time, params.Memory, 1, keyBytes)
-			}
-		})
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			original.IDKey([]byte("correct horse"), make([]byte, saltBytes), params.Time, params.Memory, 1, keyBytes)
+		}
 	})
 }
 
 func BenchmarkVerify(b *testing.B) {
 	p := pool(b, Options{})
-	defer p.Close()
 	defer p.RaiseProcs()()
 	hash, err := p.Hash(b.Context(), "correct horse")
 	if err != nil {

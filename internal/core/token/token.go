@@ -22,8 +22,8 @@ type Facts struct {
 	ClientID   identity.ClientID
 	Scopes     []string
 	Audience   []string
-	Generation int64 // of the session's refresh family when it was printed
-	IssuedAt   time.Time
+	Generation int64     // of the session's refresh family when it was printed
+	IssuedAt   time.Time // zero: the form has no room to say it
 	NotBefore  time.Time // zero: at once
 	ExpiresAt  time.Time
 

@@ -508,3 +508,39 @@ func TestDocumentListsWhatIsServed(t *testing.T) {
 		t.Errorf("the document lists\n%s\nserved is\n%s", strings.Join(listed, "\n"), strings.Join(served, "\n"))
 	}
 }
+
+// A client of the house may look at this door's tokens, and revoke one access token alone.
+func TestIntrospectedAndRevoked(t *testing.T) {
+	h := newHouse(t)
+	client, secret, err := h.Manage.CreateClient(t.Context(), identity.Caller{Door: "cli"}, manage.NewClient{
+		ID: "gateway", Name: "Gateway", Grants: []string{"client_credentials"}, Scopes: []string{"introspect", "revoke"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(path, token string) answer {
+		credentials := base64.StdEncoding.EncodeToString([]byte(string(client.ID) + ":" + url.QueryEscape(secret.Reveal())))
+		return h.do(t, "POST", path, url.Values{"token": {token}}.Encode(),
+			header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Authorization", "Basic " + credentials})
+	}
+	access, refresh := h.signIn(t, "ada@example.test")
+	for token, kind := range map[string]string{access: "access", refresh: "refresh"} {
+		var about map[string]any
+		if a := ask("/oauth2/introspect", token); json.Unmarshal([]byte(a.body), &about) != nil || about["active"] != true || about["sub"] != adaID || about["token_use"] != kind {
+			t.Errorf("%s: %d %s", kind, a.status, a.body)
+		}
+		if at, says := about["iat"]; says {
+			t.Errorf("%s was issued at %v, which it does not say", kind, at)
+		}
+	}
+	if a := ask("/oauth2/revoke", access); a.status != http.StatusOK {
+		t.Errorf("revoke: %d %s", a.status, a.body)
+	}
+	if a := h.do(t, "GET", "/auth/configuration", "", bearer(access)); a.status != http.StatusUnauthorized || a.body != again {
+		t.Errorf("a revoked access token: %d %s", a.status, a.body)
+	}
+	h.Clock.Advance(time.Second) // one printed at the same second would be the same token
+	if a := h.do(t, "POST", refreshPath, `{}`, bearer(refresh)); a.status != http.StatusOK {
+		t.Errorf("the session: %d %s", a.status, a.body)
+	}
+}

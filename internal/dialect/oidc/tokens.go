@@ -116,7 +116,10 @@ func (d *Dialect) describe(live *session.Live) *introspection {
 	t, s := &live.Token, &live.Session
 	about := &introspection{
 		Active: true, Scope: strings.Join(t.Scopes, " "), ClientID: t.ClientID, TokenUse: t.Kind, Door: t.Door,
-		Expires: t.ExpiresAt.Unix(), IssuedAt: t.IssuedAt.Unix(), Issuer: d.Issuer, Session: s.ID,
+		Expires: t.ExpiresAt.Unix(), Issuer: d.Issuer, Session: s.ID,
+	}
+	if !t.IssuedAt.IsZero() {
+		about.IssuedAt = t.IssuedAt.Unix()
 	}
 	if t.Kind == identity.AccessToken {
 		about.TokenType = "Bearer"

@@ -195,8 +195,8 @@ func TestForeignTokens(t *testing.T) {
 	}
 }
 
-// A token of each other door is refused here, and ours by them: nobody's passes for another's.
-func TestOpenTokensStayInTheirDoor(t *testing.T) {
+// No other door reads ours.
+func TestTokensStayInTheirDoor(t *testing.T) {
 	h := newHouse(t)
 	access, refresh := h.signIn(t, "ada@example.test")
 	for _, form := range h.Grants.Forms {

@@ -174,7 +174,7 @@ func (h *house) forgot(t testing.TB, email string) *url.URL {
 	return must[*url.URL](t)(url.Parse(mailedLink.FindString(last.Text)))
 }
 
-// state is everything that a refusal must leave alone, but for the counters and the audit log.
+// changes is where the change feed stands: what a refusal must leave alone.
 func (h *house) changes(t testing.TB) int64 {
 	t.Helper()
 	var seq int64

@@ -1,0 +1,239 @@
+package openwifi
+
+import (
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/session"
+	"gatehouse/internal/core/signin"
+	"gatehouse/internal/factor/password"
+	"gatehouse/internal/httpkit"
+	"gatehouse/internal/identity"
+)
+
+// challengeTTL is the life of a second factor's challenge (openwifi.md 1.6).
+const challengeTTL = 300 * time.Second
+
+// oauth2 answers POST /oauth2: several jobs on one path, chosen by the query in the contract's order. None needs a token, so an
+// Authorization header does not matter, but to the refresh.
+func (d *Dialect) oauth2(w http.ResponseWriter, r *http.Request) error {
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	body, err := bodyOf(r)
+	if err != nil {
+		return err
+	}
+	grant, err := q.text("grant_type")
+	if err != nil {
+		return err
+	}
+	switch {
+	case grant == "refresh_token":
+		named(r, "refresh")
+		return d.refresh(w, r, body)
+	case q.flag("requirements"):
+		named(r, "requirements")
+		return d.requirements(w, r)
+	case q.flag("forgotPassword"):
+		return numbered{identity.Invalid.Because("forgotten passwords are not reset here yet; an administrator can"), notBuilt}
+	case q.flag("resendMFACode"):
+		named(r, "resendCode")
+		return resend(body)
+	case q.flag("completeMFAChallenge"):
+		named(r, "answerChallenge")
+		return d.answer(w, r, body)
+	}
+	return d.signIn(w, r, q, body)
+}
+
+// named names the job in the log.
+func named(r *http.Request, op string) {
+	if e := httpkit.EventOf(r); e != nil {
+		e.Op = op
+	}
+}
+
+// signIn signs a person in, with a new password where she sends one: that is also how she changes her own.
+func (d *Dialect) signIn(w http.ResponseWriter, r *http.Request, q query, body *object) error {
+	login, current := body.needed("userId"), body.needed("password")
+	next, given := body.text("newPassword")
+	if body.mistake != nil {
+		return body.mistake
+	}
+	if !given {
+		var err error
+		if next, err = q.text("newPassword"); err != nil {
+			return err
+		}
+	}
+	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
+		Caller: httpkit.Caller(r, Door), Login: strings.TrimSpace(login), Password: identity.Secret(current), NewPassword: identity.Secret(next),
+		Steps: signin.Steps{Proof: true}, TicketForm: signin.UUIDTicket, TicketTTL: challengeTTL,
+	})
+	if err != nil {
+		return err
+	}
+	return d.proceed(w, r, out)
+}
+
+// proceed prints where the sign-in stands: a token, or the challenge of a second factor.
+func (d *Dialect) proceed(w http.ResponseWriter, r *http.Request, out signin.Outcome) error {
+	if e := httpkit.EventOf(r); e != nil {
+		e.SubjectID, e.SessionID = out.Subject.ID, out.Session.ID
+	}
+	if out.Ticket == nil {
+		return d.writeToken(w, &out.Session, &out.Subject)
+	}
+	method := methodOf(out.Ticket.Factors)
+	if method == "" {
+		return identity.FactorRequired // she has one, and this API has no word for it
+	}
+	return writeJSON(w, http.StatusOK, challenge{
+		UUID: out.Ticket.Secret.Reveal(), Created: out.Ticket.CreatedAt.Unix(), Question: "mfa challenge", Method: method,
+	})
+}
+
+func (d *Dialect) writeToken(w http.ResponseWriter, s *identity.Session, subject *identity.Subject) error {
+	t := tokenOf(subject, d.Sessions.Opaque(*s, identity.AccessToken), s.RefreshedAt, d.Sessions.AccessEnds(*s), s.Generation)
+	t.RefreshToken = d.Sessions.Opaque(*s, identity.RefreshToken)
+	return writeJSON(w, http.StatusOK, t)
+}
+
+// answer completes a challenge.
+func (d *Dialect) answer(w http.ResponseWriter, r *http.Request, body *object) error {
+	uuid, code := body.needed("uuid"), body.needed("answer")
+	if body.mistake != nil {
+		return body.mistake
+	}
+	out, err := d.SignIn.Proof(r.Context(), signin.ProofInput{
+		Caller: httpkit.Caller(r, Door), Ticket: signin.TicketRef{Secret: identity.Secret(uuid)}, Code: strings.TrimSpace(code),
+	})
+	if err != nil {
+		return err
+	}
+	return d.proceed(w, r, out)
+}
+
+// resend refuses: what an authenticator shows is never sent, and no other kind of challenge is given out.
+func resend(body *object) error {
+	body.needed("uuid")
+	if body.mistake != nil {
+		return body.mistake
+	}
+	return noResend
+}
+
+// refresh gives a new access token for a refresh token, which is spent. The access token that came with it is shown as bearer;
+// one that has expired, or none at all, does as well, but another session's does not (openwifi.md 2.2).
+func (d *Dialect) refresh(w http.ResponseWriter, r *http.Request, body *object) error {
+	raw, given := body.text("refreshToken")
+	if !given {
+		raw, _ = body.text("refresh_token") // the definition's spelling
+	}
+	if body.mistake != nil {
+		return body.mistake
+	}
+	access, err := httpkit.Bearer(r)
+	if err != nil {
+		return atRefresh(err)
+	}
+	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
+		Caller: httpkit.Caller(r, Door), Form: form{}, Raw: raw, Rotate: true,
+		Admit: func(l session.Live) error {
+			// A spent one goes on: that it comes again ends the session, whatever it comes with.
+			if access == "" || l.Token.Generation != l.Session.Generation {
+				return nil
+			}
+			if subtle.ConstantTimeCompare([]byte(access), []byte(d.Sessions.Opaque(l.Session, identity.AccessToken))) != 1 {
+				return identity.TokenInvalid.Because("the refresh token came with another access token")
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return atRefresh(err)
+	}
+	if e := httpkit.EventOf(r); e != nil {
+		e.SubjectID, e.SessionID = live.Subject.ID, live.Session.ID
+	}
+	return d.writeToken(w, &live.Session, &live.Subject)
+}
+
+// requirements says the rule that holds for whoever is not known yet.
+func (d *Dialect) requirements(w http.ResponseWriter, r *http.Request) error {
+	rule, err := d.rule(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, requirements{
+		PasswordPattern: password.Pattern(rule), AccessPolicy: d.Prefix + assets + accessPolicy, PasswordPolicy: d.Prefix + assets + passwordPolicy,
+	})
+}
+
+func (d *Dialect) rule(r *http.Request) (identity.PasswordRule, error) {
+	p, err := d.Profiles.DefaultPolicy(r.Context())
+	return d.SignIn.Passwords.Rule(credential.Context{Policy: p}, Door), err
+}
+
+// signedIn says who shows an access token.
+func (d *Dialect) signedIn(r *http.Request) (live *session.Live, raw string, err error) {
+	if raw, err = httpkit.Bearer(r); err != nil {
+		return nil, "", err
+	}
+	if live, err = d.Sessions.Check(r.Context(), form{}, raw, identity.AccessToken); err != nil {
+		return nil, "", err
+	}
+	if e := httpkit.EventOf(r); e != nil {
+		e.SubjectID, e.SessionID = live.Subject.ID, live.Session.ID
+	}
+	return live, raw, nil
+}
+
+// me answers GET /oauth2?me=true.
+func (d *Dialect) me(w http.ResponseWriter, r *http.Request) error {
+	live, _, err := d.signedIn(r)
+	if err != nil {
+		return err
+	}
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	if !q.flag("me") {
+		return identity.Invalid.In("me", "must be true")
+	}
+	p, err := d.Profiles.Of(r.Context(), live.Subject.ID)
+	if errors.Is(err, identity.NotFound) {
+		return identity.TokenRevoked
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, userOf(&p))
+}
+
+// signOut answers DELETE /oauth2/{token}: nobody ends another's session this way, root included.
+func (d *Dialect) signOut(w http.ResponseWriter, r *http.Request) error {
+	w.Header()["Connection"] = []string{"close"}
+	live, raw, err := d.signedIn(r)
+	if err != nil {
+		return err
+	}
+	if subtle.ConstantTimeCompare([]byte(raw), []byte(r.PathValue("token"))) != 1 {
+		return &at{identity.NotFound, noGoodToken}
+	}
+	// Whether it had ended a moment before does not matter: it has ended now.
+	caller := httpkit.Caller(r, Door)
+	caller.ActorID = live.Subject.ID
+	if _, err := d.Sessions.End(r.Context(), caller, live.Session.ID, "signed out"); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

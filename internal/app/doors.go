@@ -10,6 +10,7 @@ import (
 	"gatehouse/internal/dialect/insights"
 	"gatehouse/internal/dialect/nx"
 	"gatehouse/internal/dialect/oidc"
+	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/dialect/titan"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -20,11 +21,12 @@ type Doors struct {
 	Nx       *nx.Dialect
 	Insights *insights.Dialect
 	Titan    *titan.Dialect
+	OpenWiFi *openwifi.Dialect
 	OIDC     *oidc.Dialect
 }
 
 // doorRules are what contracts demand of new passwords besides the security policy.
-var doorRules = map[identity.Door]identity.PasswordRule{nx.Door: nx.PasswordRule}
+var doorRules = map[identity.Door]identity.PasswordRule{nx.Door: nx.PasswordRule, openwifi.Door: openwifi.PasswordRule}
 
 // founder is what a door keeps of the membership of somebody who registered with an organisation of her own.
 var founder = identity.Attributes{titan.Door: titan.Owner}
@@ -35,12 +37,17 @@ func (h *House) rules() map[identity.Door]session.Rules {
 		nx.Door:       nx.Rules(h.Config.Nx),
 		insights.Door: insights.Rules(h.Config.Insights),
 		titan.Door:    titan.Rules(h.Config.Titan),
+		openwifi.Door: openwifi.Rules(h.Config.OpenWiFi),
 		oidc.Door:     oidc.Rules(h.Config.OIDC),
 	}
 }
 
 // doors builds every dialect; which are open is decided where they are mounted.
-func (h *House) doors() error {
+func (h *House) doors(ctx context.Context) error {
+	serviceKey, err := openwifi.ServiceKey(ctx, h.Store, h.Box, h.Config.OpenWiFi.ServiceKey, h.Config.Issuer, h.rand, h.now())
+	if err != nil {
+		return err
+	}
 	h.Doors = Doors{
 		Nx: &nx.Dialect{
 			Issuer: h.Config.Issuer, Prefix: h.Config.Nx.Prefix, Origins: h.Config.Nx.CORSOrigins,
@@ -57,13 +64,17 @@ func (h *House) doors() error {
 			UserPerMinute: h.Config.Limits.TitanUserPerMinute, AddressPerMinute: h.Config.Limits.TitanAddressPerMinute, Keys: h.Ring,
 			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: h.log, Now: h.now,
 		},
+		OpenWiFi: &openwifi.Dialect{
+			Prefix: h.Config.OpenWiFi.Prefix, Origins: h.Config.OpenWiFi.CORSOrigins, PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
+			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: h.log, Now: h.now,
+		},
 		OIDC: &oidc.Dialect{
 			Issuer: h.Config.Issuer, Origins: h.Config.OIDC.CORSOrigins, Keys: h.Ring, Grants: h.Grants, Sessions: h.Sessions,
 			Now: h.now, Rand: h.rand,
 		},
 	}
 	// Cheapest to recognise first; which doors are open does not matter: a token is what it is.
-	h.Grants.Forms = []token.Form{h.Doors.OIDC.Form(), h.Doors.Insights.Form(), h.Doors.Titan.Form(), h.Doors.Nx.Form()}
+	h.Grants.Forms = []token.Form{h.Doors.OIDC.Form(), h.Doors.Insights.Form(), h.Doors.Titan.Form(), h.Doors.Nx.Form(), h.Doors.OpenWiFi.Form()}
 	return nil
 }
 
@@ -82,13 +93,20 @@ func (h *House) mount() []httpkit.Door {
 	})
 	open(h.Config.Insights.Door, h.Doors.Insights.Routes())
 	open(h.Config.Titan.Door, h.Doors.Titan.Routes())
+	open(h.Config.OpenWiFi.Door, h.Doors.OpenWiFi.Routes())
 	open(h.Config.OIDC.Door, h.Doors.OIDC.Routes())
 	return doors
 }
 
 // mountServices lists what the internal listener serves.
 func (h *House) mountServices() []httpkit.Door {
-	return nil
+	c := h.Config.OpenWiFi
+	if !c.Enabled {
+		return nil
+	}
+	d := h.Doors.OpenWiFi.ServiceRoutes()
+	d.Prefix = c.Prefix
+	return []httpkit.Door{d}
 }
 
 // mailUp says whether mail that should leave does: nothing is waiting for long.

@@ -118,7 +118,7 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 	if err = h.core(o); err != nil {
 		return nil, err
 	}
-	if err = h.doors(); err != nil {
+	if err = h.doors(ctx); err != nil {
 		return nil, err
 	}
 	h.listen()

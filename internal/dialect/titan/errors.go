@@ -141,11 +141,14 @@ func describe(err error, l language) (int, failure) {
 
 // refuse answers with an error. It is the only place that picks a refusal's status.
 func (d *Dialect) refuse(w http.ResponseWriter, r *http.Request, l language, err error) {
+	if identity.KindOf(err) == identity.Internal && r.Context().Err() != nil {
+		err = identity.Unavailable.Wrap(errors.Join(r.Context().Err(), err)) // cut off by the deadline, or nobody waits any more
+	}
 	kind := identity.KindOf(err)
 	if e := httpkit.EventOf(r); e != nil {
 		e.Kind, e.Refused = kind, true
 	}
-	if kind == identity.Internal || kind == identity.Unavailable {
+	if kind == identity.Internal {
 		d.log().ErrorContext(r.Context(), "request failed", "door", Door, "path", r.Pattern, "err", err)
 	}
 	status, f := describe(err, l)

@@ -22,7 +22,7 @@ type Options struct {
 	Queue   int              // callers that may wait; 128 for each worker
 	Memory  int64            // bytes that new hashes may take together; 128 MiB. Fewer workers run if it is too little for all
 	Rand    io.Reader        // salts; crypto/rand
-	Now     func() time.Time // measures how long hashes take; time.Now
+	Now     func() time.Time // measures how long hashes take, for RetryAfter; without it a first guess stays
 }
 
 // Pool hashes: as many at once as there are workers, the rest waiting in order of arrival, no more than fit in the queue.
@@ -59,9 +59,6 @@ func New(opt Options) (*Pool, error) {
 	}
 	if opt.Rand == nil {
 		opt.Rand = rand.Reader
-	}
-	if opt.Now == nil {
-		opt.Now = time.Now
 	}
 	// A decoy is never equal to a hash: its key is all zero.
 	decoy, err := parse(opt.Params.prefix()+"AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "")
@@ -186,15 +183,19 @@ func (p *Pool) enter(ctx context.Context, memory int64) (leave func(), err error
 			return nil, err
 		}
 	}
-	began := p.opt.Now()
+	var began time.Time
+	if p.opt.Now != nil {
+		began = p.opt.Now()
+	}
 	p.mu.Lock()
 	p.running++
 	p.mu.Unlock()
 	return func() {
-		took := p.opt.Now().Sub(began).Seconds()
 		p.mu.Lock()
 		p.running--
-		p.mean += (took - p.mean) / 16
+		if p.opt.Now != nil {
+			p.mean += (p.opt.Now().Sub(began).Seconds() - p.mean) / 16
+		}
 		p.mu.Unlock()
 		p.room.Release(memory)
 	}, nil

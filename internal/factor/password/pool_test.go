@@ -135,6 +135,21 @@ func TestPoolCancelledCallerLeaves(t *testing.T) {
 	})
 }
 
+func TestPoolMeasures(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	p := pool(t, Options{Params: Params{64, 1, 1}, Now: func() time.Time { return at }})
+	before := p.mean
+	leave, err := p.enter(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at = at.Add(16 * time.Second)
+	leave()
+	if grown := p.mean - before; grown < 0.9 || grown > 1 {
+		t.Errorf("16 seconds moved the average by %v", grown)
+	}
+}
+
 // A foreign hash that takes more memory than all workers together runs alone.
 func TestPoolHeavyHashRunsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -127,6 +127,9 @@ func (o *Observer) write(r *http.Request, e *Event, rec *recorder, took time.Dur
 // people put them where they do not belong. Ids of up to 36 characters, as long as a UUID, stay.
 func loggedPath(path string) string {
 	const longest, whole = 36, 256
+	if len(path) <= longest {
+		return path
+	}
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
 		if len(part) > longest {

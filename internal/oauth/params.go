@@ -78,11 +78,24 @@ func parsePair(pair string) (param, error) {
 
 // unescape also refuses what is no text: other encodings than UTF-8, and NUL, which not every store can keep.
 func unescape(s string) (string, error) {
+	if isPlain(s) {
+		return s, nil
+	}
 	text, err := url.QueryUnescape(s)
 	if err != nil || !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 {
 		return "", identity.Invalid.Because("a parameter is not form-encoded UTF-8")
 	}
 	return text, nil
+}
+
+// isPlain says whether s means itself, as tokens and names do.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '%' || c == '+' {
+			return false
+		}
+	}
+	return true
 }
 
 // IsForm says whether the request's body is a form.

@@ -71,7 +71,7 @@ func (d *Dialect) Routes() httpkit.Door {
 		return httpkit.Route{Method: http.MethodGet, Path: path, Op: op, Handler: h}
 	}
 	post := func(path, op string, h func(http.ResponseWriter, *http.Request) error) httpkit.Route {
-		return httpkit.Route{Method: http.MethodPost, Path: path, Op: op, Handler: httpkit.Deadline(deadline, handle(h))}
+		return httpkit.Route{Method: http.MethodPost, Path: path, Op: op, Handler: handle(h)}
 	}
 	return httpkit.Door{
 		Name: Door,

@@ -2,6 +2,9 @@ package oidc
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -72,7 +75,7 @@ func refuse(e *identity.Error) (said, refusal) {
 
 // fail answers with this door's words, and logs what nobody foresaw.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
+	if errors.Is(err, context.DeadlineExceeded) || r.Context().Err() != nil {
 		err = identity.Unavailable.Wrap(err) // the deadline has passed, or the client has gone
 	}
 	e := identity.Describe(err)
@@ -129,7 +132,7 @@ var (
 
 // write answers with JSON that no cache may keep.
 func write(w http.ResponseWriter, v any) error {
-	body, err := httpkit.Marshal(v)
+	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}

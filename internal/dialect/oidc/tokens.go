@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,7 +19,9 @@ func (d *Dialect) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	client, err := d.client(r, p)
+	ctx, cancel := httpkit.Bounded(r.Context(), deadline)
+	defer cancel()
+	client, err := d.client(ctx, r, p)
 	if err != nil {
 		return err
 	}
@@ -34,7 +37,7 @@ func (d *Dialect) token(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if grantType == oauth.RefreshToken {
-		return d.refresh(w, r, p, client)
+		return d.refresh(ctx, w, r, p, client)
 	}
 	return d.own(w, p, client)
 }
@@ -58,9 +61,9 @@ func (d *Dialect) own(w http.ResponseWriter, p oauth.Params, client identity.Cli
 }
 
 // refresh spends a refresh token for its successor and a new access token (RFC 6749, section 6; RFC 9700, section 4.14.2).
-func (d *Dialect) refresh(w http.ResponseWriter, r *http.Request, p oauth.Params, client identity.Client) error {
+func (d *Dialect) refresh(ctx context.Context, w http.ResponseWriter, r *http.Request, p oauth.Params, client identity.Client) error {
 	var scopes []string
-	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
+	live, err := d.Sessions.Refresh(ctx, session.RefreshInput{
 		Caller: httpkit.Caller(r, Door), Form: d.Form(), Raw: p.Get("refresh_token"), Rotate: true,
 		// Asked before the token is spent, so that neither a stranger nor a slip in the scope can end the family.
 		Admit: func(live session.Live) (err error) {
@@ -91,14 +94,16 @@ func (d *Dialect) refresh(w http.ResponseWriter, r *http.Request, p oauth.Params
 
 // introspect answers POST /oauth2/introspect (RFC 7662), for tokens of every door.
 func (d *Dialect) introspect(w http.ResponseWriter, r *http.Request) error {
-	client, raw, err := d.about(r)
+	ctx, cancel := httpkit.Bounded(r.Context(), deadline)
+	defer cancel()
+	client, raw, err := d.about(ctx, r)
 	if err != nil {
 		return err
 	}
 	if err := confidential(client); err != nil {
 		return identity.ClientInvalid.Because("only clients with a secret may introspect") // RFC 7662, section 2.1
 	}
-	live, err := d.Grants.Introspect(r.Context(), client, raw)
+	live, err := d.Grants.Introspect(ctx, client, raw)
 	if err != nil {
 		return err
 	}
@@ -148,11 +153,13 @@ func (d *Dialect) describe(live *session.Live) *introspection {
 
 // revoke answers POST /oauth2/revoke (RFC 7009), for tokens of every door.
 func (d *Dialect) revoke(w http.ResponseWriter, r *http.Request) error {
-	client, raw, err := d.about(r)
+	ctx, cancel := httpkit.Bounded(r.Context(), deadline)
+	defer cancel()
+	client, raw, err := d.about(ctx, r)
 	if err != nil {
 		return err
 	}
-	if err := d.Grants.Revoke(r.Context(), httpkit.Caller(r, Door), client, raw); err != nil {
+	if err := d.Grants.Revoke(ctx, httpkit.Caller(r, Door), client, raw); err != nil {
 		return err
 	}
 	noStore(w.Header())
@@ -161,12 +168,12 @@ func (d *Dialect) revoke(w http.ResponseWriter, r *http.Request) error {
 }
 
 // about reads a request about a token. token_type_hint is not looked at: a token says itself what it is.
-func (d *Dialect) about(r *http.Request) (identity.Client, string, error) {
+func (d *Dialect) about(ctx context.Context, r *http.Request) (identity.Client, string, error) {
 	p, err := params(r)
 	if err != nil {
 		return identity.Client{}, "", err
 	}
-	client, err := d.client(r, p)
+	client, err := d.client(ctx, r, p)
 	if err != nil {
 		return identity.Client{}, "", err
 	}
@@ -195,12 +202,12 @@ func params(r *http.Request) (oauth.Params, error) {
 
 // client says which client this is: client_secret_basic, client_secret_post, or a public client by its name alone. Two ways at
 // once are refused (RFC 6749, section 2.3).
-func (d *Dialect) client(r *http.Request, p oauth.Params) (identity.Client, error) {
+func (d *Dialect) client(ctx context.Context, r *http.Request, p oauth.Params) (identity.Client, error) {
 	claim, err := claimed(r, p)
 	if err != nil {
 		return identity.Client{}, err
 	}
-	client, err := d.Grants.Authenticate(r.Context(), claim.ID, claim.Secret)
+	client, err := d.Grants.Authenticate(ctx, claim.ID, claim.Secret)
 	if err != nil {
 		return identity.Client{}, err
 	}

@@ -8,7 +8,10 @@ import (
 // Store keeps the nouns. Both engines give the same answers (P14).
 //
 // Errors are Kinds: NotFound, Conflict (a unique value is taken, or a reference is missing), Unavailable (the engine
-// cannot be reached, is full or read-only). Anything else is Internal.
+// cannot be reached, is full or read-only), Invalid (text that is not UTF-8 or holds a zero byte, a number out of range).
+// Anything else is Internal. A statement that failed spoils its transaction: Update then fails, even if write returns nil.
+// Updating or deleting what is not there is NotFound, except where forgetting is all that is asked (DeleteOpaqueToken,
+// ClearAttempts, DeleteTicketsOf).
 type Store interface {
 	// View reads one snapshot.
 	View(ctx context.Context, read func(Reader) error) error
@@ -141,7 +144,7 @@ type Tx interface {
 	SpendTicket(ctx context.Context, id TicketID, now time.Time) (spent bool, err error)
 	// TryTicket is guarded: it takes one try from a ticket that is unspent, in time and has one left.
 	TryTicket(ctx context.Context, id TicketID, now time.Time) (left int, tried bool, err error)
-	DeleteTicketsOf(ctx context.Context, id SubjectID, purpose string) error
+	DeleteTicketsOf(ctx context.Context, id SubjectID, purpose string) error // "": of every purpose
 
 	CreateClient(ctx context.Context, c Client) error
 	UpdateClient(ctx context.Context, c Client) error

@@ -64,7 +64,7 @@ type Login struct {
 	CreatedAt time.Time
 }
 
-// SubjectFilter chooses subjects for a list, in ascending order of id.
+// SubjectFilter chooses subjects for a list, in ascending order of id, or of the first matching login where Prefix is set.
 type SubjectFilter struct {
 	After          SubjectID      // the last id of the page before
 	Offset         int            // records to skip; costs what it skips, for doors whose contract pages by offset

@@ -69,6 +69,7 @@ type engine struct {
 	// patient is held by an update that keeps losing: on each node one such runs at a time, so that losers do not also
 	// fight each other.
 	patient chan struct{}
+	turns   atomic.Uint64
 	closing sync.Once
 	closed  atomic.Bool
 }
@@ -174,7 +175,7 @@ func (e *engine) Update(ctx context.Context, write func(sqlstore.Querier) error)
 				return identity.Unavailable.Wrap(context.Cause(ctx))
 			}
 		}
-		if err := pause(ctx, clashes); err != nil {
+		if err := e.pause(ctx, clashes); err != nil {
 			return identity.Unavailable.Wrap(err)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
+	"math"
 	"net"
 	"time"
 
@@ -137,10 +137,12 @@ func gone(err error) bool {
 		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
 }
 
-// pause waits before the n-th repetition, longer each time and each time differently, so that losers part.
-func pause(ctx context.Context, n int) error {
+// pause waits before the n-th repetition, longer each time, and each loser of a node another part of it, so that they do not
+// meet again: the golden ratio spreads turns over the whole.
+func (e *engine) pause(ctx context.Context, n int) error {
 	longest := min(time.Millisecond<<min(n, 10), maxPause)
-	timer := time.NewTimer(rand.N(longest))
+	_, part := math.Modf(float64(e.turns.Add(1)%1024) * math.Phi)
+	timer := time.NewTimer(time.Duration(part * float64(longest)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

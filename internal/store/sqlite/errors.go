@@ -35,6 +35,8 @@ func translate(err error) error {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID,
 		sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return identity.Conflict.Wrap(err)
+	case sqlite3.SQLITE_CONSTRAINT_DATATYPE: // a number that grew past 64 bits
+		return identity.Invalid.Wrap(err)
 	}
 	switch code & 0xff {
 	case sqlite3.SQLITE_FULL:

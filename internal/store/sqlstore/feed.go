@@ -1,7 +1,9 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"gatehouse/internal/identity"
@@ -44,10 +46,14 @@ func (t *tx) Enqueue(ctx context.Context, m identity.Message) error {
 }
 
 func (t *tx) ClaimMessages(ctx context.Context, owner string, now time.Time, lease time.Duration, limit int) ([]identity.Message, error) {
-	return write(ctx, t.q, scanMessage, `UPDATE outbox SET lease_owner = $1, lease_until = $3 WHERE id IN (
+	claimed, err := write(ctx, t.q, scanMessage, `UPDATE outbox SET lease_owner = $1, lease_until = $3 WHERE id IN (
 		SELECT id FROM outbox WHERE sent_at = 0 AND given_up_at = 0 AND next_at <= $2 AND lease_until <= $2
-		ORDER BY next_at LIMIT $4`+t.skipLocked+`) RETURNING `+messageColumns,
+		ORDER BY next_at, id LIMIT $4`+t.skipLocked+`) RETURNING `+messageColumns,
 		owner, micros(now), micros(now.Add(lease)), page(limit))
+	slices.SortFunc(claimed, func(a, b identity.Message) int { // RETURNING promises no order
+		return cmp.Or(a.NextAt.Compare(b.NextAt), cmp.Compare(a.ID, b.ID))
+	})
+	return claimed, err
 }
 
 func (t *tx) FinishMessage(ctx context.Context, m identity.Message) (bool, error) {

@@ -290,7 +290,7 @@ CREATE TABLE outbox (
     given_up_at INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX outbox_due ON outbox (next_at) WHERE sent_at = 0 AND given_up_at = 0;
+CREATE INDEX outbox_due ON outbox (next_at, id) WHERE sent_at = 0 AND given_up_at = 0;
 CREATE INDEX outbox_waiting ON outbox (id) WHERE sent_at = 0 AND given_up_at = 0;
 CREATE INDEX outbox_given_up ON outbox (id) WHERE given_up_at <> 0;
 CREATE INDEX outbox_end ON outbox (expires_at) WHERE expires_at > 0;

@@ -1,4 +1,4 @@
-package sqlite_test
+package storetest
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"modernc.org/sqlite"
 
 	"gatehouse/internal/identity"
-	"gatehouse/internal/store/storetest"
 )
 
 // Sixty-four callers, as in the mark for refresh (design, section 8).
@@ -96,76 +95,82 @@ func BenchmarkFloor(b *testing.B) {
 
 // BenchmarkRefresh is what the core does for a refresh: look at the session, then look again and advance it in an update.
 func BenchmarkRefresh(b *testing.B) {
-	store := storetest.SQLite(b)
-	ctx := context.Background()
-	now := time.Now()
-	run(b, func(caller int) func() {
-		s := newSession(b, store, now)
-		return func() {
-			var before identity.Session
-			if err := store.View(ctx, func(r identity.Reader) (err error) {
-				before, err = r.Session(ctx, s)
-				return err
-			}); err != nil {
-				b.Error(err)
-			}
-			if err := store.Update(ctx, func(tx identity.Tx) error {
-				got, err := tx.Session(ctx, s)
-				if err != nil {
+	eachEngine(b, func(b *testing.B, store identity.Store) {
+		ctx := context.Background()
+		now := time.Now()
+		run(b, func(caller int) func() {
+			s := newSession(b, store, now)
+			return func() {
+				var before identity.Session
+				if err := store.View(ctx, func(r identity.Reader) (err error) {
+					before, err = r.Session(ctx, s)
 					return err
+				}); err != nil {
+					b.Error(err)
 				}
-				if advanced, err := tx.AdvanceSession(ctx, s, got.Generation, now, got.ExpiresAt); err != nil || !advanced || got.Generation != before.Generation {
-					b.Errorf("not advanced: %v", err)
+				if err := store.Update(ctx, func(tx identity.Tx) error {
+					got, err := tx.Session(ctx, s)
+					if err != nil {
+						return err
+					}
+					if advanced, err := tx.AdvanceSession(ctx, s, got.Generation, now, got.ExpiresAt); err != nil || !advanced || got.Generation != before.Generation {
+						b.Errorf("not advanced: %v", err)
+					}
+					return nil
+				}); err != nil {
+					b.Error(err)
 				}
-				return nil
-			}); err != nil {
-				b.Error(err)
 			}
-		}
+		})
 	})
 }
 
 // BenchmarkUpdate is the engine alone: one small statement in each update.
 func BenchmarkUpdate(b *testing.B) {
-	store := storetest.SQLite(b)
-	ctx := context.Background()
-	now := time.Now()
-	run(b, func(caller int) func() {
-		s := newSession(b, store, now)
-		generation := int64(0)
-		return func() {
-			if err := store.Update(ctx, func(tx identity.Tx) error {
-				_, err := tx.AdvanceSession(ctx, s, generation, now, time.Time{})
-				return err
-			}); err != nil {
-				b.Error(err)
+	eachEngine(b, func(b *testing.B, store identity.Store) {
+		ctx := context.Background()
+		now := time.Now()
+		run(b, func(caller int) func() {
+			s := newSession(b, store, now)
+			generation := int64(0)
+			return func() {
+				if err := store.Update(ctx, func(tx identity.Tx) error {
+					_, err := tx.AdvanceSession(ctx, s, generation, now, time.Time{})
+					return err
+				}); err != nil {
+					b.Error(err)
+				}
+				generation++
 			}
-			generation++
-		}
+		})
 	})
 }
 
 // BenchmarkView is a point read.
 func BenchmarkView(b *testing.B) {
-	store := storetest.SQLite(b)
-	ctx := context.Background()
-	s := newSession(b, store, time.Now())
-	run(b, func(int) func() {
-		return func() {
-			if err := store.View(ctx, func(r identity.Reader) error {
-				_, err := r.Session(ctx, s)
-				return err
-			}); err != nil {
-				b.Error(err)
+	eachEngine(b, func(b *testing.B, store identity.Store) {
+		ctx := context.Background()
+		s := newSession(b, store, time.Now())
+		run(b, func(int) func() {
+			return func() {
+				if err := store.View(ctx, func(r identity.Reader) error {
+					_, err := r.Session(ctx, s)
+					return err
+				}); err != nil {
+					b.Error(err)
+				}
 			}
-		}
+		})
 	})
 }
 
-var serial atomic.Int64
+func eachEngine(b *testing.B, bench func(b *testing.B, store identity.Store)) {
+	b.Run("sqlite", func(b *testing.B) { bench(b, SQLite(b)) })
+	b.Run("postgres", func(b *testing.B) { bench(b, Postgres(b)) })
+}
 
 func newSession(b *testing.B, store identity.Store, now time.Time) identity.SessionID {
-	id := fmt.Sprintf("01900000-0000-7000-8000-%012x", serial.Add(1))
+	id := newID()
 	if err := store.Update(context.Background(), func(tx identity.Tx) error {
 		if err := tx.CreateSubject(context.Background(), &identity.Subject{ID: identity.SubjectID(id)}); err != nil {
 			return err

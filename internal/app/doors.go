@@ -69,7 +69,8 @@ func (h *House) doors(ctx context.Context) error {
 			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: h.log, Now: h.now,
 		},
 		OIDC: &oidc.Dialect{
-			Issuer: h.Config.Issuer, Origins: h.Config.OIDC.CORSOrigins, Keys: h.Ring, Grants: h.Grants, Sessions: h.Sessions,
+			// Its documents name addresses, so the issuer holds the prefix below which they are served.
+			Issuer: h.Config.Issuer + h.Config.OIDC.Prefix, Origins: h.Config.OIDC.CORSOrigins, Keys: h.Ring, Grants: h.Grants, Sessions: h.Sessions,
 			Now: h.now, Rand: h.rand,
 		},
 	}

@@ -137,7 +137,7 @@ func (s *Service) load(ctx context.Context, facts token.Facts) (*Live, error) {
 		if facts.Opaque != nil {
 			facts.SubjectID, facts.ClientID, facts.Scopes = session.SubjectID, session.ClientID, session.Scopes // opaque tokens carry none of it
 		}
-		if facts.ID != "" && session.Door == facts.Door {
+		if facts.ID != "" && facts.Opaque == nil { // an opaque one that was revoked is not there any more
 			_, err := r.RevokedToken(ctx, facts.ID)
 			if err == nil {
 				return identity.TokenRevoked.Because("the token was revoked")

@@ -64,9 +64,16 @@ func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 func (s *Service) spend(ctx context.Context, in RefreshInput, read Live) (*Live, error) {
 	var live Live
 	var refusal error
-	err := s.Store.Update(ctx, func(tx identity.Tx) error {
+	err := s.Store.Update(ctx, func(tx identity.Tx) (err error) {
 		live, refusal = read, nil
 		now := s.Now()
+		if read.Token.Generation == read.Session.Generation {
+			// The guard of the advance is all that is needed while the session is as it was read.
+			var advanced bool
+			if live.Session, advanced, err = s.tryAdvance(ctx, tx, read.Session, now); err != nil || advanced {
+				return err
+			}
+		}
 		session, err := tx.Session(ctx, read.Session.ID)
 		if errors.Is(err, identity.NotFound) {
 			refusal = identity.TokenRevoked.Because("the session has ended")

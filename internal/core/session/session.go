@@ -279,8 +279,18 @@ func (s *Service) mayEnter(ctx context.Context, r identity.Reader, subject ident
 	return refused
 }
 
-// advance raises the session's generation and prints its opaque tokens anew.
+// advance raises the session's generation and prints its opaque tokens anew. A session that has ended, or is of another
+// generation by now, is TokenRevoked.
 func (s *Service) advance(ctx context.Context, tx identity.Tx, session identity.Session, now time.Time) (identity.Session, error) {
+	next, advanced, err := s.tryAdvance(ctx, tx, session, now)
+	if err == nil && !advanced {
+		err = identity.TokenRevoked.Because("the session has ended")
+	}
+	return next, err
+}
+
+// tryAdvance is advance for who has not read the session in this transaction, and will if it was not as he thought.
+func (s *Service) tryAdvance(ctx context.Context, tx identity.Tx, session identity.Session, now time.Time) (_ identity.Session, advanced bool, err error) {
 	rules := s.Rules[session.Door]
 	ends := session.ExpiresAt
 	if rules.MaxTTL > 0 {
@@ -292,22 +302,24 @@ func (s *Service) advance(ctx context.Context, tx identity.Tx, session identity.
 			ends = moved
 		}
 	}
-	advanced, err := tx.AdvanceSession(ctx, session.ID, session.Generation, now, ends)
-	if err != nil {
-		return session, err
+	// A use that is noted here and not written yet counts: the guard judges the idle clock by the row.
+	if seen, ok := s.touched.last(session.ID); ok && seen.After(session.SeenAt) {
+		if err := tx.TouchSessions(ctx, map[identity.SessionID]time.Time{session.ID: seen}); err != nil {
+			return session, false, err
+		}
 	}
-	if !advanced {
-		return session, identity.TokenRevoked.Because("the session has ended")
+	if advanced, err = tx.AdvanceSession(ctx, session.ID, session.Generation, now, ends); err != nil || !advanced {
+		return session, false, err
 	}
 	session.Generation++
 	session.RefreshedAt, session.SeenAt, session.ExpiresAt = now, now, ends
 	if err := s.printOpaque(ctx, tx, session); err != nil {
-		return session, err
+		return session, false, err
 	}
 	if rules.OneAccess {
-		return session, tx.Announce(ctx, identity.SessionChanged, string(session.ID), now)
+		err = tx.Announce(ctx, identity.SessionChanged, string(session.ID), now)
 	}
-	return session, nil
+	return session, true, err
 }
 
 // Run writes the idle clocks back until ctx ends: at most once a minute for each session, so that a killed process loses at

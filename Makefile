@@ -8,6 +8,10 @@ export CGO_ENABLED = 0
 PKG ?= ./...
 FUZZTIME ?= 3s
 
+# Which benchmarks, and how long each side of one is measured.
+BENCH ?= .
+BENCHTIME ?= 3s
+
 .PHONY: help demo build test check fmt fuzz bench docs
 
 help:
@@ -36,7 +40,7 @@ fuzz:
 	scripts/fuzz.sh $(FUZZTIME) $(PKG)
 
 bench:
-	GATEHOUSE_TEST_FSYNC=on scripts/with-postgres.sh go run ./cmd/gatehouse bench $(ARGS)
+	GATEHOUSE_TEST_FSYNC=on scripts/with-postgres.sh go test ./internal/bench -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 30m $(ARGS)
 
 fmt:
 	gofmt -w .

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"sync"
 
 	"gatehouse/internal/config"
@@ -80,6 +82,11 @@ func (n *Node) InternalAddr() net.Addr {
 func (n *Node) Serve(ctx context.Context) error {
 	undo := n.pool.RaiseProcs()
 	defer undo()
+	if os.Getenv("GOGC") == "" {
+		// A heap of a few megabytes is collected all the time at the default pace; at this one it stays below 200 MiB while 64 callers
+		// sign in, each hash taking 19 MiB.
+		defer debug.SetGCPercent(debug.SetGCPercent(200))
+	}
 	// The house goes on working until the last request is answered.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var working sync.WaitGroup

@@ -48,7 +48,7 @@ var settings = slices.Concat(
 			func(c *Config) *string { return &c.Log.Format }, oneOf("text", "json")),
 
 		row("password.memory_kib", "19456", "Memory of one new argon2id hash. Higher costs re-hash at the next sign-in.",
-			func(c *Config) *uint32 { return &c.Password.MemoryKiB }, number[uint32](7168, 1<<20)),
+			func(c *Config) *uint32 { return &c.Password.MemoryKiB }, number[uint32](7168, 256<<10)),
 		row("password.iterations", "2", "Passes of one new argon2id hash.",
 			func(c *Config) *uint32 { return &c.Password.Iterations }, number[uint32](1, 20)),
 		row("password.parallel", "1", "Lanes of one new argon2id hash.",

@@ -71,6 +71,7 @@ type House struct {
 	node     string // names this process in leases
 	ownStore bool
 	pool     *password.Pool
+	metrics  *metrics
 }
 
 // Open builds the house. It migrates the store and loads or makes the keys; it serves nothing and runs nothing yet.
@@ -122,6 +123,7 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 		return nil, err
 	}
 	h.listen()
+	h.metrics = newMetrics(h)
 	return h, h.Feed.Once(ctx)
 }
 

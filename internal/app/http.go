@@ -16,12 +16,14 @@ func (h *House) Handler() http.Handler {
 
 // ServiceHandler is the internal listener, which the network must keep from strangers: other services' calls, metrics.
 func (h *House) ServiceHandler() http.Handler {
-	router := httpkit.NewRouter(append(h.mountServices(), h.health()), http.HandlerFunc(nothingHere))
+	health := h.health()
+	health.Routes = append(health.Routes, httpkit.Route{Method: "GET", Path: "/metrics", Op: "metrics", Handler: h.metrics.handler.ServeHTTP})
+	router := httpkit.NewRouter(append(h.mountServices(), health), http.HandlerFunc(nothingHere))
 	return h.observe(router)
 }
 
 func (h *House) observe(next http.Handler) http.Handler {
-	o := &httpkit.Observer{Log: h.log, Now: h.now, Proxies: h.Config.TrustedProxies, Broken: func(w http.ResponseWriter, _ *http.Request) {
+	o := &httpkit.Observer{Log: h.log, Now: h.now, Proxies: h.Config.TrustedProxies, Count: h.metrics.count, Broken: func(w http.ResponseWriter, _ *http.Request) {
 		plain(w, http.StatusInternalServerError, "internal error")
 	}}
 	return o.Observe(next)

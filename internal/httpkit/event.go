@@ -56,6 +56,8 @@ type Observer struct {
 	Proxies []netip.Prefix // whose X-Forwarded-For is believed
 	// Broken answers after a panic, if nothing was answered yet.
 	Broken http.HandlerFunc
+	// Count hears of every request that was answered; nil: nobody does.
+	Count func(e *Event, status int, took time.Duration)
 }
 
 // Observe wraps the whole of a listener.
@@ -78,7 +80,11 @@ func (o *Observer) Observe(next http.Handler) http.Handler {
 					p = nil
 				}
 			}
-			o.write(r, e, rec, o.Now().Sub(start))
+			took := o.Now().Sub(start)
+			if o.Count != nil {
+				o.Count(e, rec.status, took)
+			}
+			o.write(r, e, rec, took)
 			if p != nil {
 				// Half an answer is out: only a broken connection tells the client that it is not a whole one.
 				panic(http.ErrAbortHandler)

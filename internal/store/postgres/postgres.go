@@ -153,7 +153,7 @@ const (
 
 // Update runs write until PostgreSQL can put it in line with all the others.
 func (e *engine) Update(ctx context.Context, write func(sqlstore.Querier) error) error {
-	clashes, lost := 0, 0
+	clashes, lost, patient := 0, 0, false
 	for {
 		err, again := e.run(ctx, beginUpdate, write)
 		if !again {
@@ -167,9 +167,10 @@ func (e *engine) Update(ctx context.Context, write func(sqlstore.Querier) error)
 		if clashes > maxClashes || lost > maxLost {
 			return identity.Unavailable.Wrap(err)
 		}
-		if clashes == 2 {
+		if clashes >= 2 && !patient {
 			select {
 			case e.patient <- struct{}{}:
+				patient = true
 				defer func() { <-e.patient }()
 			case <-ctx.Done():
 				return identity.Unavailable.Wrap(context.Cause(ctx))

@@ -13,7 +13,7 @@ import (
 // Updating or deleting what is not there is NotFound, except where forgetting is all that is asked (DeleteOpaqueToken,
 // ClearAttempts, DeleteTicketsOf).
 type Store interface {
-	// View reads one snapshot.
+	// View reads one snapshot. Neither View nor Update is called inside the other's function: they may wait for each other.
 	View(ctx context.Context, read func(Reader) error) error
 	// Update writes; it commits if write returns nil, durably before it returns. It may run write more than once, so
 	// nothing leaves the process inside it and write resets what it sets outside.

@@ -107,12 +107,13 @@ func startServer() (string, error) {
 		"-c", "unix_socket_directories="+dir, "-c", "max_connections=400", "-c", "shared_buffers=64MB",
 		"-c", "fsync="+sync, "-c", "full_page_writes="+sync, "-c", "synchronous_commit="+sync)
 	keeper.Dir, keeper.SysProcAttr = dir, as
-	if pipe, err = keeper.StdinPipe(); err != nil {
+	if _, err = keeper.StdinPipe(); err != nil {
 		return "", err
 	}
 	if err := keeper.Start(); err != nil {
 		return "", err
 	}
+	go func() { _ = keeper.Wait() }() // it holds our end of the pipe, which must not be collected while the process lives
 	base := "postgres://gatehouse@/postgres?host=" + url.QueryEscape(dir)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
@@ -131,9 +132,6 @@ func startServer() (string, error) {
 		}
 	}
 }
-
-// pipe is our end of the server's life line; it must not be collected while the process lives.
-var pipe interface{ Close() error }
 
 // findServer gives the directory of the newest PostgreSQL programs. Debian keeps them off the PATH.
 func findServer() (string, error) {

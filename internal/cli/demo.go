@@ -99,7 +99,6 @@ type walk struct {
 	node *app.Node
 	base string
 	vars map[string]string
-	door string
 }
 
 func (d *walk) say(format string, args ...any) { fmt.Fprintf(d.e.Out, format+"\n\n", args...) }

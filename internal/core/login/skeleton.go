@@ -38,8 +38,6 @@ func ascii(text string) bool {
 	return true
 }
 
-//go:generate go run gen_lookalikes.go -o lookalikes.txt confusables.json
-
 // lookalikeList has a line for each folded character that looks like another: the character, a tab, what it looks like.
 // gen_lookalikes.go says where it comes from.
 //

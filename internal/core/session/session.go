@@ -14,7 +14,6 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
-	"sync"
 	"time"
 
 	"gatehouse/internal/core/audit"
@@ -55,7 +54,6 @@ type Service struct {
 
 	cache   cache
 	touched touched
-	once    sync.Once
 }
 
 // Start is what a sign-in knows when it begins a session.

@@ -28,7 +28,7 @@ func (s *Service) confirm(ctx context.Context, caller identity.Caller, id identi
 		if err != nil {
 			return err
 		}
-		key = "confirm:" + string(id)
+		key = personKey(id)
 		refusal, err := s.locked(ctx, r, caller, key)
 		if err != nil || refusal != nil {
 			return errors.Join(err, refusal)
@@ -53,7 +53,10 @@ func (s *Service) confirm(ctx context.Context, caller identity.Caller, id identi
 			return tx.ClearAttempts(ctx, key)
 		}
 		refusal = identity.BadCredential.Because("the password is wrong")
-		return s.countFailure(ctx, tx, caller, key, who)
+		if err := s.countFailure(ctx, tx, caller, key); err != nil {
+			return err
+		}
+		return s.record(ctx, tx, caller, id, refusal)
 	})
 	if err != nil {
 		return credential.Context{}, err

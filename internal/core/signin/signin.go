@@ -183,16 +183,28 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 	if err != nil {
 		return Outcome{}, err
 	}
-	match, rehashed, err := s.verify(ctx, who, in.Password)
+	match, rehash, err := s.verify(ctx, who, in.Password)
 	if err != nil {
 		return Outcome{}, err
 	}
+	if match && (rehash || in.NewPassword != "") {
+		// Looked at here too: the time that more hashes take would tell a guesser beyond the lock that the password is right.
+		if match, err = s.mayJudge(ctx, in.Caller, key, who); err != nil {
+			return Outcome{}, err
+		}
+	}
+	var rehashed string
 	var weak error
 	todo := intent{
 		LoginKey: key, ClientID: in.ClientID, Scopes: in.Scopes, Remember: in.Remember, KeepsSpent: in.KeepsSpent,
 		Attributes: in.Attributes, Org: who.landing, AMR: []string{"pwd"}, Steps: in.Steps, TicketForm: in.TicketForm, TicketTTL: in.TicketTTL,
 	}
 	if match {
+		if rehash {
+			if rehashed, err = s.rehash(ctx, in.Password); err != nil {
+				return Outcome{}, err
+			}
+		}
 		todo.PasswordVersion = who.context.Current.Version
 		todo.NeedsProof = who.needsProof(s.Factors)
 		if in.NewPassword != "" && who.context.Subject.Active() {
@@ -206,13 +218,24 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 	var refusal error
 	err = s.Store.Update(ctx, func(tx identity.Tx) error {
 		out, refusal = Outcome{}, nil
+		todo := todo // it changes below, and all this may run again
 		// Looked at again here, or parallel guesses would slip past the lock.
 		if refusal, err = s.locked(ctx, tx, in.Caller, key); refusal != nil || err != nil {
 			return err
 		}
-		if !match {
+		spent, err := s.spent(ctx, tx, who, key)
+		if err != nil {
+			return err
+		}
+		if !match || spent {
 			refusal = identity.BadCredential.Because("login or password is wrong")
-			return s.countFailure(ctx, tx, in.Caller, key, who)
+			if err := s.countFailure(ctx, tx, in.Caller, key, who.key(key)); err != nil {
+				return err
+			}
+			if spent {
+				return s.record(ctx, tx, in.Caller, who.context.Subject.ID, identity.Locked)
+			}
+			return s.record(ctx, tx, in.Caller, who.context.Subject.ID, refusal)
 		}
 		if refusal, err = s.admit(ctx, tx, who.context.Subject.ID, todo.PasswordVersion); err != nil {
 			return err
@@ -231,8 +254,10 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 			}
 			todo.PasswordVersion = upgraded.Version + 1
 		}
-		if err := tx.ClearAttempts(ctx, key); err != nil {
-			return err
+		for _, counted := range []string{key, who.key(key)} {
+			if err := tx.ClearAttempts(ctx, counted); err != nil {
+				return err
+			}
 		}
 		if out, refusal, err = s.proceed(ctx, tx, in.Caller, who.context, todo); err != nil || refusal == nil {
 			return err
@@ -302,19 +327,33 @@ func landing(l Landing, subject identity.Subject, all []identity.Organisation, n
 
 // verify hashes outside every transaction: it takes tens of milliseconds, and SQLite has one writer. An unknown login is
 // checked against a decoy: same work, same answer, same time.
-func (s *Service) verify(ctx context.Context, who candidate, pw identity.Secret) (match bool, rehashed string, err error) {
+func (s *Service) verify(ctx context.Context, who candidate, pw identity.Secret) (match, rehash bool, err error) {
 	if !who.known {
-		return false, "", s.Passwords.Hasher.VerifyDecoy(ctx, pw)
+		return false, false, s.Passwords.Hasher.VerifyDecoy(ctx, pw)
 	}
-	match, rehash, err := s.Passwords.Hasher.Verify(ctx, who.context.Current.Hash, pw, who.context.Subject.Email)
-	if err != nil || !match || !rehash {
-		return match, "", err
-	}
-	rehashed, err = s.Passwords.Hasher.Hash(ctx, pw)
+	return s.Passwords.Hasher.Verify(ctx, who.context.Current.Hash, pw, who.context.Subject.Email)
+}
+
+func (s *Service) rehash(ctx context.Context, pw identity.Secret) (string, error) {
+	rehashed, err := s.Passwords.Hasher.Hash(ctx, pw)
 	if errors.Is(err, identity.Busy) {
-		return true, "", nil // the old hash serves once more
+		return "", nil // the old hash serves once more
 	}
-	return true, rehashed, err
+	return rehashed, err
+}
+
+// mayJudge says whether a right password still counts as one, before more work is spent on it.
+func (s *Service) mayJudge(ctx context.Context, caller identity.Caller, key string, who candidate) (may bool, err error) {
+	err = s.Store.View(ctx, func(r identity.Reader) error {
+		refusal, err := s.locked(ctx, r, caller, key)
+		if err != nil || refusal != nil {
+			return errors.Join(err, refusal)
+		}
+		spent, err := s.spent(ctx, r, who, key)
+		may = !spent
+		return err
+	})
+	return may, err
 }
 
 // needsProof says whether a second factor is due: the policy or the organisation demands one, or she has one and none forbids it.
@@ -463,22 +502,46 @@ func (s *Service) locked(ctx context.Context, r identity.Reader, caller identity
 	return nil, nil
 }
 
+// key names the person for the count of all that was tried for her, whichever login it was typed for. A login that nobody has
+// is counted twice too: the same work.
+func (c candidate) key(login string) string {
+	if c.known {
+		return personKey(c.context.Subject.ID)
+	}
+	return "person:" + login
+}
+
+func personKey(id identity.SubjectID) string { return "person:" + string(id) }
+
+// spent says whether the tries for the person are used up, over all her logins: several names must not mean several times as
+// many guesses. It is answered as a wrong password. A lock that showed would tell a stranger which logins are one person's.
+func (s *Service) spent(ctx context.Context, r identity.Reader, who candidate, key string) (bool, error) {
+	limit, err := s.Passwords.Policies.Lockout(ctx, r)
+	if err != nil {
+		return false, err
+	}
+	tries, err := r.Attempts(ctx, who.key(key))
+	return tries.LockedAt(s.Now(), limit.Tries), err
+}
+
 // countFailure outlives the refusal that travels beside the transaction.
-func (s *Service) countFailure(ctx context.Context, tx identity.Tx, caller identity.Caller, key string, who candidate) error {
+func (s *Service) countFailure(ctx context.Context, tx identity.Tx, caller identity.Caller, keys ...string) error {
 	now := s.Now()
 	limit, err := s.Passwords.Policies.Lockout(ctx, tx)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.CountAttempt(ctx, key, now, limit.Window); err != nil {
-		return err
+	for _, key := range keys {
+		if _, err := tx.CountAttempt(ctx, key, now, limit.Window); err != nil {
+			return err
+		}
 	}
 	if address := addressKey(caller.Address); address != "" {
 		if _, err := tx.CountAttempt(ctx, address, now, s.Limits.AddressWindow); err != nil {
 			return err
 		}
 	}
-	return s.record(ctx, tx, caller, who.context.Subject.ID, identity.BadCredential)
+	return nil
 }
 
 // loginKey hides the login, which may be a mistyped password, from whoever reads the table.

@@ -137,6 +137,9 @@ func (s *Service) load(ctx context.Context, facts token.Facts) (*Live, error) {
 		if facts.Opaque != nil {
 			facts.SubjectID, facts.ClientID, facts.Scopes = session.SubjectID, session.ClientID, session.Scopes // opaque tokens carry none of it
 		}
+		if err := clientStands(ctx, r, session.ClientID); err != nil {
+			return err
+		}
 		if facts.ID != "" && facts.Opaque == nil { // an opaque one that was revoked is not there any more
 			_, err := r.RevokedToken(ctx, facts.ID)
 			if err == nil {
@@ -161,7 +164,15 @@ func (s *Service) loadOwn(ctx context.Context, r identity.Reader, facts token.Fa
 	if !errors.Is(err, identity.NotFound) {
 		return err
 	}
-	client, err := r.Client(ctx, facts.ClientID)
+	return clientStands(ctx, r, facts.ClientID)
+}
+
+// clientStands refuses the tokens of a client that was removed or suspended; "" is none.
+func clientStands(ctx context.Context, r identity.Reader, id identity.ClientID) error {
+	if id == "" {
+		return nil
+	}
+	client, err := r.Client(ctx, id)
 	if errors.Is(err, identity.NotFound) || err == nil && !client.SuspendedAt.IsZero() {
 		return identity.TokenRevoked.Because("the client is gone")
 	}
@@ -252,6 +263,7 @@ type cache struct {
 	tokens  *otter.Cache[cacheKey, *cached]
 	changes atomic.Int64 // counts changes; an entry's mark is its value before reading
 	swept   atomic.Int64 // unix seconds of the last sweep
+	noting  sync.Mutex   // orders ids by their change
 	ids     sync.Map     // changed id -> changedID
 	all     atomic.Int64 // the change at which everything was forgotten
 }
@@ -283,7 +295,10 @@ func attributesSize(a identity.Attributes) (n int) {
 func (c *cache) mark() int64 { return c.changes.Load() }
 
 func (c *cache) forget(id string, now time.Time) {
+	// Under a lock, because listeners are called side by side: of two changes of one id the later must stay.
+	c.noting.Lock()
 	c.ids.Store(id, changedID{c.changes.Add(1), now})
+	c.noting.Unlock()
 	// Ids are kept twice as long as any entry, then dropped; one caller in each minute does it.
 	last := c.swept.Load()
 	if now.Unix()-last >= int64(cachedFor/time.Second) && c.swept.CompareAndSwap(last, now.Unix()) {
@@ -313,7 +328,8 @@ func (s *Service) held(key cacheKey) (*cached, bool) {
 		return nil, false
 	}
 	l := &held.live
-	if s.Now().Sub(held.loadedAt) >= cachedFor || s.cache.all.Load() > held.mark ||
+	age := s.Now().Sub(held.loadedAt)
+	if age >= cachedFor || age < 0 || s.cache.all.Load() > held.mark ||
 		s.cache.changedSince(string(l.Session.ID), held.mark) || s.cache.changedSince(string(l.Session.SubjectID), held.mark) ||
 		s.cache.changedSince(string(l.Session.ActorID), held.mark) || s.cache.changedSince(string(l.Token.ClientID), held.mark) ||
 		s.cache.changedSince(l.Token.ID, held.mark) {

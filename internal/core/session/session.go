@@ -13,6 +13,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -339,17 +341,26 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
+// flushStep is how many idle clocks one transaction writes: no more than others gladly wait for.
+const flushStep = 256
+
 // Flush writes the idle clocks now.
 func (s *Service) Flush(ctx context.Context) {
 	seen := s.touched.take()
-	if len(seen) == 0 {
-		return
+	for step := range slices.Chunk(slices.Sorted(maps.Keys(seen)), flushStep) {
+		some := make(map[identity.SessionID]time.Time, len(step))
+		for _, id := range step {
+			some[id] = seen[id]
+		}
+		if err := s.Store.Update(ctx, func(tx identity.Tx) error { return tx.TouchSessions(ctx, some) }); err != nil {
+			slog.WarnContext(ctx, "idle clocks not written; will try again", "sessions", len(seen), "err", err)
+			break
+		}
+		for _, id := range step {
+			delete(seen, id)
+		}
 	}
-	err := s.Store.Update(ctx, func(tx identity.Tx) error { return tx.TouchSessions(ctx, seen) })
-	if err != nil {
-		s.touched.putBack(seen)
-		slog.WarnContext(ctx, "idle clocks not written; will try again", "sessions", len(seen), "err", err)
-	}
+	s.touched.putBack(seen)
 }
 
 func tighter(a, b time.Duration) time.Duration {

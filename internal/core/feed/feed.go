@@ -80,8 +80,12 @@ func (t *Tail) Fresh() (age time.Duration) {
 	return t.Now().Sub(time.UnixMicro(read))
 }
 
-// Stale says that this node may have missed changes: its caches must not be trusted now.
-func (t *Tail) Stale() bool { return t.Fresh() > staleAfter }
+// Stale says that this node may have missed changes: its caches must not be trusted now. A reading from the future was noted by
+// a clock that has been set back since, and says nothing.
+func (t *Tail) Stale() bool {
+	age := t.Fresh()
+	return age > staleAfter || age < -staleAfter
+}
 
 // Run follows the feed until ctx ends.
 func (t *Tail) Run(ctx context.Context) {

@@ -110,6 +110,10 @@ func TestTailHandsOverEachChangeOnce(t *testing.T) {
 			t.Error("not stale after more than 5 s")
 		}
 		once(t, tail)
+		if c.Advance(-time.Hour); !tail.Stale() {
+			t.Error("a clock that was set back says how long ago the feed was read")
+		}
+		once(t, tail)
 		if tail.Stale() || tail.Fresh() != 0 {
 			t.Errorf("stale after a reading: %v", tail.Fresh())
 		}

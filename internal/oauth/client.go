@@ -33,7 +33,7 @@ func Authorization(r *http.Request) (scheme, rest string, err error) {
 	case 0:
 		return "", "", nil
 	case 1:
-		scheme, rest, _ = strings.Cut(strings.TrimSpace(given[0]), " ")
+		scheme, rest, _ = strings.Cut(strings.Trim(given[0], " \t"), " ") // no more than that is blank in a header (RFC 9110, section 5.6.3)
 		return strings.ToLower(scheme), strings.TrimLeft(rest, " "), nil
 	}
 	return "", "", identity.Invalid.In("Authorization", "the Authorization header is repeated")

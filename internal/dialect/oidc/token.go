@@ -116,8 +116,11 @@ func (f form) Read(raw string) (token.Facts, error) {
 		ID: c.ID, Kind: identity.AccessToken, Door: Door, SessionID: c.Session, ClientID: c.ClientID, Scopes: strings.Fields(c.Scope),
 		Audience: audienceIn(c.Audience), IssuedAt: time.Unix(c.IssuedAt, 0), ExpiresAt: time.Unix(c.Expires, 0),
 	}
-	if c.Session != "" {
+	switch {
+	case c.Session != "":
 		facts.SubjectID = identity.SubjectID(c.Subject)
+	case c.Subject != string(c.ClientID):
+		return token.Facts{}, refused // a client's own token is about the client (RFC 9068, section 2.2)
 	}
 	return facts, nil
 }

@@ -161,7 +161,7 @@ func (d *Dialect) wrap(next http.Handler) http.Handler {
 	signIn, signOut := d.Prefix+base+"/oauth2", d.Prefix+base+"/oauth2/"
 	return cors.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path
-		if len(path) >= tokenLength {
+		if len(path) >= tokenLength || strings.HasPrefix(path, signOut) { // people put more than our tokens there
 			redact(r, signOut)
 		}
 		if (path == signIn || strings.HasPrefix(path, signOut)) && r.Method != http.MethodOptions {

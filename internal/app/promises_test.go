@@ -1,0 +1,744 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"gatehouse/internal/app/apptest"
+	"gatehouse/internal/config"
+	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/signin"
+	"gatehouse/internal/dialect/insights"
+	"gatehouse/internal/dialect/nx"
+	"gatehouse/internal/dialect/oidc"
+	"gatehouse/internal/dialect/openwifi"
+	"gatehouse/internal/dialect/titan"
+	"gatehouse/internal/factor/totp"
+	"gatehouse/internal/identity"
+)
+
+// The files promises_*_test.go hold the house to the promises of docs/promises.md, from outside: through the listeners of a
+// whole house with every door open. What is tried is worked out from the doors' own OpenAPI documents and from the tables here,
+// so that a new operation or kind of token is tried without anybody remembering to.
+
+const (
+	passphrase   = "Correct-Horse-42-battery"
+	anotherOne   = "Violet-Anchor-77-lantern"
+	sharedSecret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+	clientSecret = "canary-client-secret-4711"
+
+	adaID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000a1"
+	bobID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000b1"
+	eveID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000e1"
+	tiaID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c1"
+	rootID identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000f1"
+	acme   identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000a1"
+	works  identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000b1"
+)
+
+// Two companies, people of each, one with a second factor, one who rules, and those who may not come in.
+const promisesWorld = `
+organisations:
+  - {key: acme, id: ` + string(acme) + `, hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1, name: ACME, sites: [{key: berlin, id: 01a0c000-0000-7000-8000-0000000000a1, name: BERLIN}]}
+  - {key: works, id: ` + string(works) + `, hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa2, name: Other Works}
+roles:
+  - {key: VIEWER, privileges: [DEVICE_VIEW]}
+subjects:
+  - email: ada@example.test
+    id: ` + string(adaID) + `
+    hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb1
+    aliases: [ada]
+    name: Ada Lovelace
+    password: &password ` + passphrase + `
+    memberships: [{organisation: acme, site: berlin, role: VIEWER, titan_role: owner}]
+    openwifi: {role: csr}
+  - {email: bob@example.test, id: ` + string(bobID) + `, name: Bob, password: *password, memberships: [{organisation: acme}], openwifi: {role: admin}}
+  - {email: eve@works.test, id: ` + string(eveID) + `, name: Eve, password: *password, memberships: [{organisation: works}], openwifi: {role: csr}}
+  - email: tia@example.test
+    id: ` + string(tiaID) + `
+    name: Tia
+    password: *password
+    memberships: [{organisation: acme}]
+    factors: {totp: ` + sharedSecret + `}
+  - {email: root@example.test, id: ` + string(rootID) + `, name: Root, password: *password, superadmin: true}
+  - {email: suspended@example.test, password: *password, suspended: true}
+  - {email: unverified@example.test, password: *password, must_verify: true, verified: false}
+  - {email: due@example.test, password: *password, must_change_password: true}
+clients:
+  - {id: app, name: App, secret: ` + clientSecret + `, grants: [password, refresh_token], scopes: [read, write]}
+  - {id: robot, name: Robot, secret: ` + clientSecret + `, grants: [client_credentials, refresh_token], scopes: [read, introspect, revoke]}
+services:
+  - {type: owgw, uri: "https://gw.example.test:16002"}
+`
+
+// house is a whole house with that world. Limits on the number of calls are off, but where a test is about them.
+type house struct {
+	*apptest.House
+	log logbook
+}
+
+func newHouse(t testing.TB, o apptest.Options) *house {
+	t.Helper()
+	configure := o.Configure
+	o.Configure = func(c *config.Config) {
+		c.Limits.NxStrengthPerMinute, c.Limits.TitanUserPerMinute, c.Limits.TitanAddressPerMinute, c.Limits.OpenWiFiPerSecond = 0, 0, 0, 0
+		c.Insights.RefreshRotate = true
+		if configure != nil {
+			configure(c)
+		}
+	}
+	if o.World == "" {
+		o.World = promisesWorld
+	}
+	h := &house{}
+	h.log.keepSecret(passphrase, anotherOne, sharedSecret, clientSecret)
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	t.Cleanup(func() {
+		slog.SetDefault(before)
+		for _, found := range h.log.leaks() {
+			t.Error("in the log: " + found) // P9, in every test of these files
+		}
+	})
+	h.House = apptest.New(t, o)
+	return h
+}
+
+// logbook keeps what was logged, and knows what must not be.
+type logbook struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	secrets map[string]bool
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logbook) keepSecret(secrets ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.secrets == nil {
+		l.secrets = map[string]bool{}
+	}
+	for _, s := range secrets {
+		l.secrets[s] = true
+	}
+}
+
+// leaks looks for each secret in the spellings that a log might have it in, and for a query, which some doors' clients put
+// secrets into.
+func (l *logbook) leaks() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	text := l.text.Bytes()
+	for s := range l.secrets {
+		raw := []byte(s)
+		for how, spelled := range map[string]string{
+			"as it is": s, "in base64": base64.StdEncoding.EncodeToString(raw), "in base64url": base64.RawURLEncoding.EncodeToString(raw),
+			"in hex": hex.EncodeToString(raw), "as in a form": url.QueryEscape(s), "quoted": strconv.Quote(s),
+		} {
+			if at := bytes.Index(text, []byte(spelled)); at >= 0 {
+				found = append(found, fmt.Sprintf("%.6s… %s: %.300s", s, how, text[max(0, at-200):]))
+			}
+		}
+	}
+	for line := range bytes.Lines(text) {
+		if _, path, ok := bytes.Cut(line, []byte(" path=")); ok && bytes.ContainsAny(bytes.SplitN(path, []byte(" status="), 2)[0], "?&=") {
+			found = append(found, fmt.Sprintf("a query: %s", line))
+		}
+	}
+	return found
+}
+
+// request is what a client sends; a body is JSON unless it says otherwise.
+type request struct {
+	method, target, body, contentType, bearer string
+	from                                      string // address; "": one for all
+	header                                    [][2]string
+	service                                   bool // to the internal listener
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) ok() bool { return a.status >= 200 && a.status < 300 }
+
+func (a answer) String() string { return fmt.Sprintf("%d %.300s", a.status, a.body) }
+
+// prepare makes what the listener gets of a request.
+func (in request) prepare() *http.Request {
+	target, query, _ := strings.Cut(in.target, "?")
+	r := httptest.NewRequest(in.method, "/", strings.NewReader(in.body))
+	r.URL.Path, r.URL.RawQuery = target, query
+	if in.body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if in.contentType != "" {
+		r.Header.Set("Content-Type", in.contentType)
+	}
+	if in.bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+in.bearer)
+	}
+	if in.from != "" {
+		r.RemoteAddr = in.from + ":4711"
+	}
+	for _, kv := range in.header {
+		r.Header.Add(kv[0], kv[1])
+	}
+	return r
+}
+
+func (h *house) send(in request) answer { return h.serve(in.prepare(), in.service) }
+
+func (h *house) serve(r *http.Request, service bool) answer {
+	w := httptest.NewRecorder()
+	if service {
+		h.Service.ServeHTTP(w, r)
+	} else {
+		h.Handler.ServeHTTP(w, r)
+	}
+	return answer{w.Code, w.Header(), w.Body.String()}
+}
+
+// must is send for what has to succeed.
+func (h *house) must(t testing.TB, in request) answer {
+	t.Helper()
+	a := h.send(in)
+	if !a.ok() {
+		t.Fatalf("%s %s: %v", in.method, in.target, a)
+	}
+	return a
+}
+
+// at follows a dotted path through a JSON answer; "" where it leads nowhere.
+func (a answer) at(path string) string {
+	var v any
+	if json.Unmarshal([]byte(a.body), &v) != nil {
+		return ""
+	}
+	for step := range strings.SplitSeq(path, ".") {
+		m, _ := v.(map[string]any)
+		v = m[step]
+	}
+	text, _ := v.(string)
+	return text
+}
+
+func object(pairs ...string) string {
+	m := map[string]any{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+		if pairs[i+1] == "true" || pairs[i+1] == "false" {
+			m[pairs[i]] = pairs[i+1] == "true"
+		}
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // strings and booleans marshal
+	}
+	return string(text)
+}
+
+func form(pairs ...string) string {
+	v := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Add(pairs[i], pairs[i+1])
+	}
+	return v.Encode()
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+// The ways in, one for each door that has one.
+var signIns = map[identity.Door]func(login, password string) request{
+	nx.Door: func(login, password string) request {
+		return request{method: "POST", target: "/auth/authenticate/signin", body: object("Username", login, "Password", password, "KeepLoggedIn", "false")}
+	},
+	insights.Door: func(login, password string) request {
+		return request{method: "POST", target: "/oauth/token", contentType: formType, body: form("grant_type", "password",
+			"username", login, "password", password, "client_id", "app", "client_secret", clientSecret)}
+	},
+	titan.Door: func(login, password string) request {
+		return request{method: "POST", target: "/auth", body: object("user", login, "password", password)}
+	},
+	openwifi.Door: func(login, password string) request {
+		return request{method: "POST", target: "/api/v1/oauth2", body: object("userId", login, "password", password)}
+	},
+}
+
+// doors lists those of signIns in a fixed order.
+var doors = []identity.Door{nx.Door, insights.Door, titan.Door, openwifi.Door}
+
+// code is what tia's authenticator shows, in a time step of its own for each call: no code works twice.
+func (h *house) code(t testing.TB) string {
+	t.Helper()
+	h.Clock.Advance(30 * time.Second)
+	return h.codeNow(t)
+}
+
+func (h *house) codeNow(t testing.TB) string {
+	t.Helper()
+	code, err := totp.Code(sharedSecret, h.Clock.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
+}
+
+// The kinds of tokens that the house gives out.
+const (
+	nxAccess, nxRefresh             = "nx access", "nx refresh"
+	nxOldRefresh                    = "nx refresh of an older client" // which keeps what it spent
+	nxReset                         = "nx reset link"
+	insightsAccess, insightsRefresh = "insights access", "insights refresh"
+	titanFull, titanCode            = "titan full", "titan code"
+	titanSpent                      = "titan spent" // of the generation before, its grace over
+	wifiAccess, wifiRefresh         = "openwifi access", "openwifi refresh"
+	wifiChallenge                   = "openwifi challenge"
+	oidcOwn, oidcAccess, oidcRefr   = "oidc client's own", "oidc access", "oidc refresh"
+)
+
+var tokenKinds = []string{
+	nxAccess, nxRefresh, nxOldRefresh, nxReset, insightsAccess, insightsRefresh, titanFull, titanCode, titanSpent,
+	wifiAccess, wifiRefresh, wifiChallenge, oidcOwn, oidcAccess, oidcRefr,
+}
+
+// ofTicket says which kinds belong to somebody half way in.
+func ofTicket(kind string) bool {
+	return kind == titanCode || kind == wifiChallenge || kind == nxReset
+}
+
+// print gets a fresh token of a kind, of the person with the login; where a second factor is asked for she has one.
+func (h *house) print(t testing.TB, kind, login string) string {
+	t.Helper()
+	token := h.printed(t, kind, login)
+	h.log.keepSecret(token)
+	return token
+}
+
+func (h *house) printed(t testing.TB, kind, login string) string {
+	t.Helper()
+	from := func(door identity.Door, path string) string {
+		t.Helper()
+		raw := h.must(t, signIns[door](login, passphrase)).at(path)
+		if raw == "" {
+			t.Fatalf("no %s of %s", kind, login)
+		}
+		return raw
+	}
+	switch kind {
+	case nxAccess:
+		return from(nx.Door, "AccessToken")
+	case nxRefresh:
+		return from(nx.Door, "RefreshToken")
+	case nxOldRefresh:
+		return h.must(t, request{method: "POST", target: "/auth/authenticate/signin", body: object("Email", login, "Password", passphrase)}).at("RefreshToken")
+	case nxReset:
+		return h.resetLink(t, login)
+	case insightsAccess:
+		return from(insights.Door, "access_token")
+	case insightsRefresh:
+		return from(insights.Door, "refresh_token")
+	case titanFull, titanCode:
+		return from(titan.Door, "data.token")
+	case titanSpent:
+		old := from(titan.Door, "data.token")
+		h.Clock.Advance(time.Second) // so that the successor is another text
+		h.must(t, request{method: "POST", target: "/auth/refresh", bearer: old})
+		h.Clock.Advance(31 * time.Second)
+		return old
+	case wifiAccess:
+		return from(openwifi.Door, "access_token")
+	case wifiRefresh:
+		return from(openwifi.Door, "refresh_token")
+	case wifiChallenge:
+		return from(openwifi.Door, "uuid")
+	case oidcOwn:
+		return h.must(t, request{method: "POST", target: "/oauth2/token", contentType: formType, body: form("grant_type", "client_credentials",
+			"client_id", "robot", "client_secret", clientSecret)}).at("access_token")
+	case oidcRefr:
+		return h.oidcRefresh(t, login)
+	case oidcAccess:
+		return h.must(t, request{method: "POST", target: "/oauth2/token", contentType: formType, body: form("grant_type", "refresh_token",
+			"refresh_token", h.oidcRefresh(t, login), "client_id", "robot", "client_secret", clientSecret)}).at("access_token")
+	}
+	t.Fatalf("unknown kind of token %q", kind)
+	return ""
+}
+
+// oidcRefresh begins a session at the door that has no page to sign in at yet.
+func (h *house) oidcRefresh(t testing.TB, login string) string {
+	t.Helper()
+	out, err := h.SignIn.Password(t.Context(), signin.PasswordInput{
+		Caller: identity.Caller{Door: oidc.Door, Address: "192.0.2.1"}, Login: login, Password: passphrase, ClientID: "robot", Scopes: []string{"read"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.Sessions.Opaque(out.Session, identity.RefreshToken)
+}
+
+func (h *house) resetLink(t testing.TB, login string) string {
+	t.Helper()
+	h.must(t, request{method: "POST", target: "/auth/authenticate/forgot-password", body: object("Email", login)})
+	mails := h.Mails(t)
+	if len(mails) == 0 || mails[len(mails)-1].Recipient != login {
+		t.Fatalf("no mail to %s", login)
+	}
+	_, rest, _ := strings.Cut(mails[len(mails)-1].Text, "token=")
+	return strings.Fields(rest)[0]
+}
+
+// holderOf is whose token of a kind the tests use: only somebody with a second factor gets half way.
+func holderOf(kind string) string {
+	if kind == titanCode || kind == wifiChallenge {
+		return "tia@example.test"
+	}
+	return "ada@example.test"
+}
+
+// recipe is a way to ask for an operation such that nothing but the right token is missing.
+type recipe struct {
+	door identity.Door
+	op   string // operationId in the door's document
+	job  string // where one operation has several
+	// takes are the kinds of token that it accepts; nil: it asks for none.
+	takes []string
+	// inBody: the token is not the Authorization header but a field or a parameter, whose refusals have other statuses.
+	inBody bool
+	make   func(t testing.TB, h *house, token string) request
+}
+
+func (r recipe) name() string {
+	return strings.TrimSpace(string(r.door) + " " + r.op + " " + r.job)
+}
+
+// plain is a request with a bearer token and a constant body.
+func plain(method, target, body string) func(testing.TB, *house, string) request {
+	return func(_ testing.TB, _ *house, token string) request {
+		return request{method: method, target: target, body: body, bearer: token}
+	}
+}
+
+func formOf(target string, pairs ...string) func(testing.TB, *house, string) request {
+	return func(_ testing.TB, _ *house, token string) request {
+		filled := slices.Clone(pairs)
+		for i, v := range filled {
+			filled[i] = strings.ReplaceAll(v, "{token}", token)
+		}
+		return request{method: "POST", target: target, contentType: formType, body: form(filled...)}
+	}
+}
+
+func jsonOf(target string, pairs ...string) func(testing.TB, *house, string) request {
+	return func(t testing.TB, h *house, token string) request {
+		filled := slices.Clone(pairs)
+		for i, v := range filled {
+			if v == "{code}" {
+				v = h.codeNow(t)
+			}
+			filled[i] = strings.ReplaceAll(v, "{token}", token)
+		}
+		return request{method: "POST", target: target, body: object(filled...)}
+	}
+}
+
+// recipes has every operation of every door; TestPromisesKnowEveryOperation fails on a gap.
+var recipes = []recipe{
+	{door: nx.Door, op: "status", make: plain("GET", "/auth/status", "")},
+	{door: nx.Door, op: "statusAtRoot", make: plain("GET", "/auth/", "")},
+	{door: nx.Door, op: "configuration", takes: []string{nxAccess}, make: plain("GET", "/auth/configuration", "")},
+	{door: nx.Door, op: "configurationAsGlobal", takes: []string{nxAccess}, make: plain("GET", "/auth/global", "")},
+	{door: nx.Door, op: "signIn", make: jsonOf("/auth/authenticate/signin", "Username", "ada@example.test", "Password", passphrase, "KeepLoggedIn", "false")},
+	{door: nx.Door, op: "refresh", takes: []string{nxRefresh, nxOldRefresh}, make: plain("POST", "/auth/authenticate/refresh-token", `{"GrantType":"AccessToken"}`)},
+	{door: nx.Door, op: "refreshShort", takes: []string{nxRefresh, nxOldRefresh}, make: plain("POST", "/auth/authenticate/refresh", `{"GrantType":"RefreshToken"}`)},
+	{door: nx.Door, op: "signOut", takes: []string{nxAccess}, make: plain("POST", "/auth/authenticate/signout", "")},
+	{door: nx.Door, op: "passwordStrength", make: jsonOf("/auth/authenticate/password-strength", "Password", "abc", "Email", "a@b.test", "Name", "A")},
+	{door: nx.Door, op: "forgotPassword", make: jsonOf("/auth/authenticate/forgot-password", "Email", "eve@works.test")},
+	{door: nx.Door, op: "resetPassword", takes: []string{nxReset}, inBody: true, make: jsonOf("/auth/authenticate/reset-password", "Token", "{token}", "Password", anotherOne)},
+	{door: nx.Door, op: "openReset", takes: []string{nxReset}, inBody: true, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/auth/reset-password?" + form("token", token)}
+	}},
+	{door: nx.Door, op: "submitReset", takes: []string{nxReset}, inBody: true, make: formOf("/auth/reset-password", "token", "{token}", "password", anotherOne+"!", "again", anotherOne+"!")},
+	{door: nx.Door, op: "updatePassword", takes: []string{nxAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "POST", target: "/auth/authenticate/update-password", bearer: token, body: object("CurrentPassword", passphrase, "NewPassword", anotherOne)}
+	}},
+	{door: nx.Door, op: "register", make: func(t testing.TB, h *house, _ string) request {
+		return request{method: "POST", target: "/auth/user", body: object("Email", h.newAddress(t), "Password", passphrase, "Name", "New", "Company", "New Company", "AcceptEULA", "true")}
+	}},
+	{door: nx.Door, op: "readUser", takes: []string{nxAccess}, make: plain("GET", "/auth/user/"+string(adaID), "")},
+	{door: nx.Door, op: "changeUser", takes: []string{nxAccess}, make: plain("PATCH", "/auth/user/"+string(adaID), `{"Name":"Ada L","Newsletter":true,"PhoneNumber":"+49"}`)},
+
+	{door: insights.Door, op: "token", job: "password", make: formOf("/oauth/token", "grant_type", "password", "username", "ada@example.test", "password", passphrase,
+		"client_id", "app", "client_secret", clientSecret, "scope", "read")},
+	{door: insights.Door, op: "token", job: "refresh", takes: []string{insightsRefresh}, inBody: true, make: formOf("/oauth/token", "grant_type", "refresh_token",
+		"refresh_token", "{token}", "client_id", "app", "client_secret", clientSecret)},
+	{door: insights.Door, op: "loggedInDetail", takes: []string{insightsAccess}, make: plain("GET", "/api/v2/users/loggedIn/detail", "")},
+	{door: insights.Door, op: "sites", takes: []string{insightsAccess}, make: plain("GET", "/api/v2/sites", "")},
+
+	{door: titan.Door, op: "signIn", make: jsonOf("/auth", "user", "ada", "password", passphrase, "hub", "true", "remember", "false")},
+	{door: titan.Door, op: "enterCode", takes: []string{titanCode}, make: func(t testing.TB, h *house, token string) request {
+		return request{method: "POST", target: "/auth/code", bearer: token, body: object("code", h.codeNow(t))}
+	}},
+	{door: titan.Door, op: "enterHub", takes: []string{titanFull}, make: plain("POST", "/auth/hub/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1", "")},
+	{door: titan.Door, op: "leaveHub", takes: []string{titanFull}, make: plain("POST", "/auth/hub/invalidate", "")},
+	{door: titan.Door, op: "signOut", takes: []string{titanFull, titanCode}, make: plain("POST", "/auth/invalidate", "")},
+	{door: titan.Door, op: "ping", takes: []string{titanFull}, make: plain("POST", "/auth/ping", "")},
+	{door: titan.Door, op: "refresh", takes: []string{titanFull}, make: plain("POST", "/auth/refresh", "")},
+
+	{door: openwifi.Door, op: "token", job: "sign in", make: jsonOf("/api/v1/oauth2", "userId", "ada@example.test", "password", passphrase)},
+	{door: openwifi.Door, op: "token", job: "requirements", make: jsonOf("/api/v1/oauth2?requirements=true", "userId", "")},
+	{door: openwifi.Door, op: "token", job: "refresh", takes: []string{wifiRefresh}, inBody: true, make: jsonOf("/api/v1/oauth2?grant_type=refresh_token", "refreshToken", "{token}")},
+	{door: openwifi.Door, op: "token", job: "challenge", takes: []string{wifiChallenge}, inBody: true, make: jsonOf("/api/v1/oauth2?completeMFAChallenge=true", "uuid", "{token}", "answer", "{code}")},
+	{door: openwifi.Door, op: "me", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/oauth2?me=true", "")},
+	{door: openwifi.Door, op: "signOut", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "DELETE", target: "/api/v1/oauth2/" + token, bearer: token}
+	}},
+	{door: openwifi.Door, op: "validateToken", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/validateToken?" + form("token", token), bearer: token}
+	}},
+	{door: openwifi.Door, op: "validateToken", job: "by an administrator", takes: []string{wifiAccess}, inBody: true, make: func(t testing.TB, h *house, token string) request {
+		return request{method: "GET", target: "/api/v1/validateToken?" + form("token", token), bearer: h.print(t, wifiAccess, "bob@example.test")}
+	}},
+	{door: openwifi.Door, op: "systemEndpoints", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/systemEndpoints", "")},
+	{door: openwifi.Door, op: "systemEndpoints", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/systemEndpoints", bearer: token, service: true}
+	}},
+	{door: openwifi.Door, op: "asset", make: plain("GET", "/wwwassets/password_policy.html", "")},
+
+	{door: oidc.Door, op: "openidConfiguration", make: plain("GET", "/.well-known/openid-configuration", "")},
+	{door: oidc.Door, op: "authorizationServer", make: plain("GET", "/.well-known/oauth-authorization-server", "")},
+	{door: oidc.Door, op: "jwks", make: plain("GET", "/oauth2/jwks", "")},
+	{door: oidc.Door, op: "token", job: "own", make: formOf("/oauth2/token", "grant_type", "client_credentials", "client_id", "robot", "client_secret", clientSecret, "scope", "read")},
+	{door: oidc.Door, op: "token", job: "refresh", takes: []string{oidcRefr}, inBody: true, make: formOf("/oauth2/token", "grant_type", "refresh_token", "refresh_token", "{token}",
+		"client_id", "robot", "client_secret", clientSecret)},
+	{door: oidc.Door, op: "introspect", make: formOf("/oauth2/introspect", "token", "{token}x", "client_id", "robot", "client_secret", clientSecret)},
+	{door: oidc.Door, op: "revoke", make: formOf("/oauth2/revoke", "token", "{token}x", "client_id", "robot", "client_secret", clientSecret)},
+}
+
+// asks finds the recipe that asks with a kind of token and changes least.
+func asks(kind string) recipe {
+	name := map[string]string{
+		nxAccess: "nx configuration", nxRefresh: "nx refresh", nxOldRefresh: "nx refresh", nxReset: "nx openReset",
+		insightsAccess: "insights sites", insightsRefresh: "insights token refresh", titanFull: "titan ping", titanSpent: "titan ping", titanCode: "titan enterCode",
+		wifiAccess: "openwifi me", wifiRefresh: "openwifi token refresh", wifiChallenge: "openwifi token challenge", oidcRefr: "oidc token refresh",
+	}[kind]
+	for _, r := range recipes {
+		if r.name() == name {
+			return r
+		}
+	}
+	panic("no recipe asks with " + kind)
+}
+
+// honoured says whether a token is still good for what it is for. Tokens of the oidc door open nothing here, so it is asked.
+func (h *house) honoured(t testing.TB, kind, token string) bool {
+	t.Helper()
+	if kind == oidcOwn || kind == oidcAccess {
+		return h.active(t, token)
+	}
+	a := h.send(asks(kind).make(t, h, token))
+	if a.status >= 500 {
+		t.Errorf("%s: %v", kind, a)
+	}
+	return a.ok()
+}
+
+func (h *house) active(t testing.TB, token string) bool {
+	t.Helper()
+	a := h.send(formOf("/oauth2/introspect", "token", "{token}", "client_id", "robot", "client_secret", clientSecret)(t, h, token))
+	if a.status != http.StatusOK && a.status != http.StatusBadRequest { // bytes that are no text at all are a bad request
+		t.Errorf("introspection: %v", a)
+	}
+	return strings.HasPrefix(a.body, `{"active":true,`)
+}
+
+var addresses struct {
+	sync.Mutex
+	n int
+}
+
+// newAddress is nobody's yet.
+func (h *house) newAddress(testing.TB) string {
+	addresses.Lock()
+	defer addresses.Unlock()
+	addresses.n++
+	return fmt.Sprintf("new%d@example.test", addresses.n)
+}
+
+// newPerson makes somebody with passphrase, of ACME; with a second factor if asked.
+func (h *house) newPerson(t testing.TB, factor bool) (identity.SubjectID, string) {
+	t.Helper()
+	op := identity.Caller{Door: "cli"}
+	email := h.newAddress(t)
+	hash, err := h.Passwords.Hasher.Hash(t.Context(), passphrase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := h.Manage.Create(t.Context(), op, manage.NewSubject{Email: email, Name: "New", PasswordHash: hash, Verified: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Manage.SaveMembership(t.Context(), op, identity.Membership{SubjectID: s.ID, OrganisationID: acme}); err != nil {
+		t.Fatal(err)
+	}
+	if factor {
+		if err := h.Manage.EnrolTOTP(t.Context(), op, s.ID, sharedSecret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s.ID, email
+}
+
+// documents are the doors' own, as they serve them.
+var documentPaths = map[identity.Door]string{
+	nx.Door: "/auth/openapi.json", insights.Door: "/oauth/openapi.json", titan.Door: "/auth/titan/openapi.json",
+	openwifi.Door: "/api/v1/openapi.json", oidc.Door: "/oauth2/openapi.json",
+}
+
+// operation is one of a door's document.
+type operation struct {
+	door     identity.Door
+	doc      *openapi3.T
+	method   string
+	path     string
+	item     *openapi3.PathItem
+	spec     *openapi3.Operation
+	security bool // it asks for a bearer token always
+}
+
+func (o operation) name() string { return string(o.door) + " " + o.spec.OperationID }
+
+// operations reads every door's document.
+func (h *house) operations(t testing.TB) []operation {
+	t.Helper()
+	var all []operation
+	for door, path := range documentPaths {
+		doc, err := openapi3.NewLoader().LoadFromData([]byte(h.must(t, request{method: "GET", target: path}).body))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		doc.Servers = nil
+		for path, item := range doc.Paths.Map() {
+			for method, spec := range item.Operations() {
+				needs := doc.Security
+				if spec.Security != nil {
+					needs = *spec.Security
+				}
+				secured := len(needs) > 0 && !slices.ContainsFunc(needs, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 })
+				all = append(all, operation{door, doc, method, path, item, spec, secured})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int { return strings.Compare(a.name(), b.name()) })
+	return all
+}
+
+// The table of recipes has every operation that any document has, and asks for a token where the document does.
+func TestPromisesKnowEveryOperation(t *testing.T) {
+	h := newHouse(t, apptest.Options{})
+	known := map[string][]recipe{}
+	for _, r := range recipes {
+		known[string(r.door)+" "+r.op] = append(known[string(r.door)+" "+r.op], r)
+	}
+	all := h.operations(t)
+	if len(all) < 30 {
+		t.Errorf("only %d operations in all documents: the reader of documents is broken", len(all))
+	}
+	for _, o := range all {
+		if len(known[o.name()]) == 0 {
+			t.Errorf("%s is in its document and in no recipe", o.name())
+		}
+		for _, r := range known[o.name()] {
+			if o.security && r.takes == nil {
+				t.Errorf("%s needs a token and its recipe sends none", o.name())
+			}
+		}
+		delete(known, o.name())
+	}
+	for name := range known {
+		t.Errorf("%s is in a recipe and in no document", name)
+	}
+}
+
+// count reads something off the store.
+func (h *house) view(t testing.TB, read func(ctx context.Context, r identity.Reader) error) {
+	t.Helper()
+	if err := h.Store.View(t.Context(), func(r identity.Reader) error { return read(t.Context(), r) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// state is what a refusal must leave as it is: the world, sessions, mails, and what other nodes were told.
+func (h *house) state(t testing.TB) string {
+	t.Helper()
+	world, err := h.Worlds.Export(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	out.Write(world)
+	h.view(t, func(ctx context.Context, r identity.Reader) error {
+		sessions, err := r.Sessions(ctx, "", 1000)
+		if err != nil {
+			return err
+		}
+		messages, err := r.Messages(ctx, "", "", 1000)
+		if err != nil {
+			return err
+		}
+		change, err := r.LastChange(ctx)
+		fmt.Fprintf(&out, "\n%+v\n%+v\n%d", sessions, messages, change)
+		return err
+	})
+	return out.String()
+}
+
+// events lists the audit rows written since a mark, oldest first.
+func (h *house) events(t testing.TB, since int64) []identity.Event {
+	t.Helper()
+	var list []identity.Event
+	h.view(t, func(ctx context.Context, r identity.Reader) (err error) {
+		list, err = r.Events(ctx, identity.EventFilter{Limit: 1000})
+		return err
+	})
+	list = slices.DeleteFunc(list, func(e identity.Event) bool { return e.Seq <= since })
+	slices.Reverse(list)
+	return list
+}
+
+func (h *house) lastEvent(t testing.TB) int64 {
+	t.Helper()
+	var seq int64
+	h.view(t, func(ctx context.Context, r identity.Reader) error {
+		list, err := r.Events(ctx, identity.EventFilter{Limit: 1})
+		if len(list) == 1 {
+			seq = list[0].Seq
+		}
+		return err
+	})
+	return seq
+}

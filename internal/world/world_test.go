@@ -144,7 +144,7 @@ func TestSampleAppliesOnce(t *testing.T) {
 		if _, err := h.signIn("sam@example.test", "Winter-orchard-58-gate!"); !errors.Is(err, identity.Suspended) {
 			t.Errorf("sam: %v", err)
 		}
-		if _, err := h.Grants.Authenticate(t.Context(), "fixstreamapp", "fixstream"); err != nil {
+		if _, err := h.Grants.Authenticate(t.Context(), identity.Caller{}, "fixstreamapp", "fixstream"); err != nil {
 			t.Errorf("fixstreamapp: %v", err)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
@@ -43,19 +44,23 @@ func HashGenerated(secret identity.Secret) string {
 
 // Authenticate says which client this is. An unknown one, a wrong secret, a secret for a client without one and a missing
 // secret are one refusal, ClientInvalid; no name at all is ClientMissing.
-func (s *Service) Authenticate(ctx context.Context, id identity.ClientID, secret identity.Secret) (identity.Client, error) {
+//
+// A secret that a person chose is slow to check, so failures are counted by the caller's network, and past a limit refused with
+// Locked before any work: else one stranger could guess on, and keep all who sign in waiting. They are not counted by client, or
+// he could shut it out.
+func (s *Service) Authenticate(ctx context.Context, caller identity.Caller, id identity.ClientID, secret identity.Secret) (identity.Client, error) {
 	if id == "" {
 		return identity.Client{}, identity.ClientMissing.Because("a client is needed")
 	}
 	refused := identity.ClientInvalid.Because("unknown client or wrong secret")
-	client, known, err := s.clients.get(ctx, s.Store, id)
+	client, known, err := s.client(ctx, id)
 	if err != nil {
 		return identity.Client{}, err
 	}
 	if !known || !client.SuspendedAt.IsZero() {
 		return identity.Client{}, refused
 	}
-	right, err := s.secretRight(ctx, client, secret)
+	right, err := s.secretRight(ctx, caller, client, secret)
 	if err != nil {
 		return identity.Client{}, err
 	}
@@ -65,7 +70,7 @@ func (s *Service) Authenticate(ctx context.Context, id identity.ClientID, secret
 	return client, nil
 }
 
-func (s *Service) secretRight(ctx context.Context, client identity.Client, secret identity.Secret) (bool, error) {
+func (s *Service) secretRight(ctx context.Context, caller identity.Caller, client identity.Client, secret identity.Secret) (bool, error) {
 	switch {
 	case client.SecretHash == "":
 		return secret == "", nil
@@ -76,11 +81,52 @@ func (s *Service) secretRight(ctx context.Context, client identity.Client, secre
 	case s.clients.proven(client, secret):
 		return true, nil
 	}
-	match, _, err := s.Hasher.Verify(ctx, client.SecretHash, secret, string(client.ID))
-	if err == nil && match {
-		s.clients.remember(client, secret)
+	if err := s.mayTry(ctx, caller); err != nil {
+		return false, err
 	}
-	return match, err
+	match, _, err := s.Hasher.Verify(ctx, client.SecretHash, secret, string(client.ID))
+	if err != nil {
+		return false, err
+	}
+	if !match {
+		return false, s.countFailure(ctx, caller, client)
+	}
+	s.clients.remember(client, secret)
+	return true, nil
+}
+
+// The failures that a network has to spare, as many as it has for passwords.
+const (
+	maxFailures   = 100
+	failureWindow = 15 * time.Minute
+)
+
+func (s *Service) mayTry(ctx context.Context, caller identity.Caller) error {
+	network := caller.Network()
+	if network == "" {
+		return nil
+	}
+	return s.Store.View(ctx, func(r identity.Reader) error {
+		now := s.Sessions.Now()
+		failed, err := r.Attempts(ctx, "client:"+network)
+		if err == nil && failed.LockedAt(now, maxFailures) {
+			return identity.Locked.After(failed.ExpiresAt.Sub(now), "too many failed tries; wait and try again")
+		}
+		return err
+	})
+}
+
+func (s *Service) countFailure(ctx context.Context, caller identity.Caller, client identity.Client) error {
+	return s.Store.Update(ctx, func(tx identity.Tx) error {
+		if network := caller.Network(); network != "" {
+			if _, err := tx.CountAttempt(ctx, "client:"+network, s.Sessions.Now(), failureWindow); err != nil {
+				return err
+			}
+		}
+		return s.Log.Record(ctx, tx, caller, audit.Entry{
+			Action: "client.authenticate", Outcome: identity.ClientInvalid.Error(), ClientID: client.ID,
+		})
+	})
 }
 
 // MayUse refuses a grant type that the client is not registered for.
@@ -137,14 +183,24 @@ type knownClient struct {
 // maxClients bounds the cache; past it, it starts anew. An installation has tens of clients.
 const maxClients = 10_000
 
-func (c *clientCache) get(ctx context.Context, store identity.Store, id identity.ClientID) (identity.Client, bool, error) {
-	c.mu.RLock()
-	held, ok := c.clients[id]
-	changes := c.changes
-	c.mu.RUnlock()
-	if ok {
-		return held.client, true, nil
+// client knows one, or reads it where that may be out of date because the feed cannot be read.
+func (s *Service) client(ctx context.Context, id identity.ClientID) (identity.Client, bool, error) {
+	held, changes, ok := s.clients.get(id)
+	if ok && !s.Sessions.Stale() {
+		return held, true, nil
 	}
+	return s.clients.read(ctx, s.Store, id, changes)
+}
+
+func (c *clientCache) get(id identity.ClientID) (client identity.Client, changes int, ok bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	held, ok := c.clients[id]
+	return held.client, c.changes, ok
+}
+
+// read gives a client from the store, and keeps it if none has changed since changes were counted.
+func (c *clientCache) read(ctx context.Context, store identity.Store, id identity.ClientID, changes int) (identity.Client, bool, error) {
 	var client identity.Client
 	err := store.View(ctx, func(r identity.Reader) (err error) {
 		client, err = r.Client(ctx, id)
@@ -162,7 +218,11 @@ func (c *clientCache) get(ctx context.Context, store identity.Store, id identity
 		if c.clients == nil || len(c.clients) >= maxClients {
 			c.clients = map[identity.ClientID]knownClient{}
 		}
-		c.clients[id] = knownClient{client: client}
+		known := knownClient{client: client}
+		if held, ok := c.clients[id]; ok && held.client.SecretHash == client.SecretHash {
+			known.right = held.right
+		}
+		c.clients[id] = known
 	}
 	return client, true, nil
 }

@@ -352,7 +352,7 @@ func TestClients(t *testing.T) {
 		_, _, err = h.CreateClient(ctx, operator, manage.NewClient{ID: "open", Public: true, Grants: []string{"client_credentials"}})
 		wantField(t, err, identity.Invalid, "secret")
 		for id, secret := range map[identity.ClientID]identity.Secret{"machine": made, "chosen": "fixstream", "public": ""} {
-			if _, err := h.core.Grants.Authenticate(ctx, id, secret); err != nil {
+			if _, err := h.core.Grants.Authenticate(ctx, identity.Caller{}, id, secret); err != nil {
 				t.Errorf("%s: %v", id, err)
 			}
 		}
@@ -360,10 +360,10 @@ func TestClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.core.Grants.Authenticate(ctx, "machine", made); !errors.Is(err, identity.ClientInvalid) {
+		if _, err := h.core.Grants.Authenticate(ctx, identity.Caller{}, "machine", made); !errors.Is(err, identity.ClientInvalid) {
 			t.Errorf("the old secret: %v", err)
 		}
-		if _, err := h.core.Grants.Authenticate(ctx, "machine", rotated); err != nil {
+		if _, err := h.core.Grants.Authenticate(ctx, identity.Caller{}, "machine", rotated); err != nil {
 			t.Errorf("the new secret: %v", err)
 		}
 		if e := h.recorded("client.update"); bytes.Contains(e.Detail, []byte("SHA256")) {
@@ -372,7 +372,7 @@ func TestClients(t *testing.T) {
 		if err := h.DeleteClient(ctx, operator, "machine"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.core.Grants.Authenticate(ctx, "machine", rotated); !errors.Is(err, identity.ClientInvalid) {
+		if _, err := h.core.Grants.Authenticate(ctx, identity.Caller{}, "machine", rotated); !errors.Is(err, identity.ClientInvalid) {
 			t.Errorf("deleted: %v", err)
 		}
 	})

@@ -34,7 +34,7 @@ func (d *Dialect) tokenRequest(w http.ResponseWriter, r *http.Request) (oauth.Me
 	if err != nil {
 		return claim.Method, err
 	}
-	client, err := d.Grants.Authenticate(r.Context(), claim.ID, claim.Secret)
+	client, err := d.Grants.Authenticate(r.Context(), httpkit.Caller(r, Door), claim.ID, claim.Secret)
 	if err != nil {
 		return claim.Method, err
 	}

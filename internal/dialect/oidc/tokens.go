@@ -207,7 +207,7 @@ func (d *Dialect) client(ctx context.Context, r *http.Request, p oauth.Params) (
 	if err != nil {
 		return identity.Client{}, err
 	}
-	client, err := d.Grants.Authenticate(ctx, claim.ID, claim.Secret)
+	client, err := d.Grants.Authenticate(ctx, httpkit.Caller(r, Door), claim.ID, claim.Secret)
 	if err != nil {
 		return identity.Client{}, err
 	}

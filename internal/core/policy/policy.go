@@ -76,6 +76,9 @@ func (s *Service) Of(ctx context.Context, r identity.Reader, subject identity.Su
 	for _, p := range known {
 		if p.Key == identity.DefaultPolicyKey {
 			effective = p
+			if p.SecondFactor == "" { // or an organisation's "off" would be the only word on it
+				effective.SecondFactor = BuiltIn.SecondFactor
+			}
 		}
 	}
 	if p, ok := known[subject.PolicyID]; ok {
@@ -142,7 +145,7 @@ func Organisations(ctx context.Context, r identity.Reader, id identity.SubjectID
 }
 
 // Stricter takes the stricter rule of each field; a zero field demands nothing. It is commutative and associative but for
-// the key, which stays a's.
+// what is not a rule (id, key, times), which stays a's, and the order of Factors.
 func Stricter(a, b identity.Policy) identity.Policy {
 	a.Password = StricterPassword(a.Password, b.Password)
 	if demandRank(b.SecondFactor) > demandRank(a.SecondFactor) {
@@ -175,11 +178,13 @@ func Allows(p identity.Policy, kind identity.CredentialKind) bool {
 func demandRank(d identity.Demand) int {
 	switch d {
 	case identity.FactorNeeded:
-		return 2
+		return 3
 	case identity.FactorOptional:
+		return 2
+	case identity.FactorOff:
 		return 1
 	}
-	return 0
+	return 0 // no opinion
 }
 
 func common(a, b []identity.CredentialKind) []identity.CredentialKind {

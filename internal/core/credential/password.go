@@ -127,7 +127,11 @@ type Change struct {
 	Reason      string             // for the audit log and the ended sessions
 }
 
-// SetIn stores a prepared password in the caller's transaction, remembers the one before, and ends the subject's sessions.
+// ResetTicket is the purpose of a ticket that was mailed as a link to set a new password (core/recovery).
+const ResetTicket = "password-reset"
+
+// SetIn stores a prepared password in the caller's transaction, remembers the one before, and ends the subject's sessions and
+// the links that were mailed to replace the password before: whoever finds one later would undo this change.
 func (p *Passwords) SetIn(ctx context.Context, tx identity.Tx, c Change) error {
 	now := p.Now()
 	if c.Based == nil {
@@ -153,6 +157,9 @@ func (p *Passwords) SetIn(ctx context.Context, tx identity.Tx, c Change) error {
 		if !changed {
 			return identity.Conflict.Because("the password was changed by somebody else just now")
 		}
+	}
+	if err := tx.DeleteTicketsOf(ctx, c.SubjectID, ResetTicket); err != nil {
+		return err
 	}
 	if err := p.Sessions.EndAllIn(ctx, tx, c.Caller, c.SubjectID, c.KeepSession, c.Reason); err != nil {
 		return err

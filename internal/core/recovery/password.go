@@ -31,7 +31,7 @@ type Service struct {
 	Rand      io.Reader
 }
 
-const passwordReset = "password-reset"
+const mailTemplate = "password-reset"
 
 // mailsPerHour bounds how often strangers can have one person mailed.
 const mailsPerHour = 5
@@ -77,7 +77,7 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 		}
 		hash := sha256.Sum256([]byte(secret.Reveal()))
 		ticket := identity.Ticket{
-			ID: identity.TicketID(id), Hash: hash[:], Purpose: passwordReset, Door: in.Caller.Door, TriesLeft: 1,
+			ID: identity.TicketID(id), Hash: hash[:], Purpose: credential.ResetTicket, Door: in.Caller.Door, TriesLeft: 1,
 			CreatedAt: now, ExpiresAt: now.Add(in.TTL),
 		}
 		if to != "" {
@@ -86,7 +86,7 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 		if err := tx.CreateTicket(ctx, ticket); err != nil {
 			return err
 		}
-		if err := s.Mailer.Mail(ctx, tx, to, passwordReset, subject.Locale, map[string]string{
+		if err := s.Mailer.Mail(ctx, tx, to, mailTemplate, subject.Locale, map[string]string{
 			"name": subject.Name, "link": in.Link(secret), "hours": strconv.Itoa(max(1, int(in.TTL.Hours()))),
 		}); err != nil {
 			return err
@@ -122,14 +122,15 @@ func (s *Service) open(ctx context.Context, r identity.Reader, caller identity.C
 	if err != nil {
 		return t, err
 	}
-	if t.Purpose != passwordReset || t.Door != caller.Door || t.SubjectID == "" || !t.SpentAt.IsZero() || !s.Now().Before(t.ExpiresAt) {
+	if t.Purpose != credential.ResetTicket || t.Door != caller.Door || t.SubjectID == "" || !t.SpentAt.IsZero() || !s.Now().Before(t.ExpiresAt) {
 		return t, ticketRefused
 	}
 	return t, nil
 }
 
 // Reset sets a new password for whoever holds the link, ends all her sessions and confirms her address, since the link came by
-// it. Second factors stay (ASVS 5.0, 6.4.3). A password that the rule refuses leaves the link good.
+// it. Second factors stay (ASVS 5.0, 6.4.3). Links mailed before die with this one, as with any new password. A password that the
+// rule refuses leaves the link good.
 func (s *Service) Reset(ctx context.Context, in ResetInput) error {
 	var t identity.Ticket
 	var c credential.Context
@@ -166,9 +167,6 @@ func (s *Service) Reset(ctx context.Context, in ResetInput) error {
 		if err := s.Passwords.SetIn(ctx, tx, credential.Change{
 			Caller: in.Caller, SubjectID: t.SubjectID, Hash: hash, Based: c.Current, Reason: "reset by link",
 		}); err != nil {
-			return err
-		}
-		if err := tx.DeleteTicketsOf(ctx, t.SubjectID, passwordReset); err != nil { // links mailed before die with this one
 			return err
 		}
 		subject, err := tx.Subject(ctx, t.SubjectID)

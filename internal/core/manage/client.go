@@ -78,6 +78,12 @@ func (s *Service) CreateClientIn(ctx context.Context, tx identity.Tx, caller ide
 	if err := CheckClient(c); err != nil {
 		return c, err
 	}
+	// Its own tokens would name it as sub: whoever trusts them must not take it for a person (RFC 9700, section 4.15).
+	if _, err := tx.Subject(ctx, identity.SubjectID(c.ID)); err == nil {
+		return c, identity.Conflict.In("id", "is taken")
+	} else if !errors.Is(err, identity.NotFound) {
+		return c, err
+	}
 	if err := tx.CreateClient(ctx, c); err != nil {
 		if errors.Is(err, identity.Conflict) {
 			return c, identity.Conflict.In("id", "is taken")

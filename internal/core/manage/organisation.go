@@ -210,8 +210,17 @@ func (s *Service) leave(ctx context.Context, tx identity.Tx, caller identity.Cal
 			}
 		}
 	}
+	if len(sessions) >= manySessions {
+		// There may be more than the list shows. Whoever has so many signs in by a script, and does it again.
+		if err := s.Sessions.EndAllIn(ctx, tx, caller, subject, "", reason); err != nil {
+			return err
+		}
+	}
 	return tx.Announce(ctx, identity.SubjectChanged, string(subject), s.Now())
 }
+
+// manySessions is how many a list gives at most.
+const manySessions = 1000
 
 // SaveSite makes a site (ID "") or changes one. Its organisation stays.
 func (s *Service) SaveSite(ctx context.Context, caller identity.Caller, site identity.Site) (identity.Site, error) {

@@ -99,6 +99,13 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 	if subject.ID, err = newID(s, "id", in.ID); err != nil {
 		return subject, err
 	}
+	if in.ID != "" { // see CreateClientIn
+		if _, err := tx.Client(ctx, identity.ClientID(in.ID)); err == nil {
+			return subject, identity.Conflict.In("id", "is taken")
+		} else if !errors.Is(err, identity.NotFound) {
+			return subject, err
+		}
+	}
 	if subject.Hash, err = s.newHash(in.Hash); err != nil {
 		return subject, err
 	}

@@ -59,7 +59,8 @@ func New(t testing.TB, store identity.Store) *Core {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Core{Store: store, Clock: NewClock(Start), Box: box, Policies: &policy.Service{}, t: t}
+	c := &Core{Store: store, Clock: NewClock(Start), Box: box, t: t}
+	c.Policies = &policy.Service{Now: c.Clock.Now, Stale: c.Stale.Load}
 	log := &audit.Log{Now: c.Clock.Now, Rand: SeededRand()}
 	both := []identity.TokenKind{identity.AccessToken, identity.RefreshToken}
 	c.Sessions = &session.Service{

@@ -26,9 +26,23 @@ const NoFactor identity.CredentialKind = "none"
 
 // Service answers from memory; policies change rarely, and the feed says when.
 type Service struct {
+	Now   func() time.Time // nil: time.Now
+	Stale func() bool      // the feed cannot be read: ask the store each time; nil: it always can
+
 	mu      sync.RWMutex
 	known   map[identity.PolicyID]identity.Policy // nil: to be read
-	changes int                                   // counts what Changed saw, so that a read from before is not kept
+	changed time.Time                             // when a policy last did
+}
+
+// settled is how long after a change nothing is kept: longer than any look at the store lasts. One that began before the change
+// still sees what was, and kept for good it would undo the change here.
+const settled = 30 * time.Second
+
+func (s *Service) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
 }
 
 // Changed forgets what was read. It is a listener of the change feed.
@@ -36,7 +50,7 @@ func (s *Service) Changed(changes []identity.Change) {
 	for _, c := range changes {
 		if c.Kind == identity.PolicyChanged || c.Kind == identity.EverythingChanged {
 			s.mu.Lock()
-			s.known, s.changes = nil, s.changes+1
+			s.known, s.changed = nil, s.now()
 			s.mu.Unlock()
 			return
 		}
@@ -45,9 +59,9 @@ func (s *Service) Changed(changes []identity.Change) {
 
 func (s *Service) all(ctx context.Context, r identity.Reader) (map[identity.PolicyID]identity.Policy, error) {
 	s.mu.RLock()
-	known, changes := s.known, s.changes
+	known, changed := s.known, s.changed
 	s.mu.RUnlock()
-	if known != nil {
+	if known != nil && (s.Stale == nil || !s.Stale()) {
 		return known, nil
 	}
 	list, err := r.Policies(ctx)
@@ -58,8 +72,11 @@ func (s *Service) all(ctx context.Context, r identity.Reader) (map[identity.Poli
 	for _, p := range list {
 		known[p.ID] = p
 	}
+	if _, writes := r.(identity.Tx); writes {
+		return known, nil // it may hold what is never committed
+	}
 	s.mu.Lock()
-	if s.changes == changes {
+	if s.changed.Equal(changed) && (changed.IsZero() || s.now().Sub(changed) >= settled) {
 		s.known = known
 	}
 	s.mu.Unlock()

@@ -29,7 +29,7 @@ func TestStartsThatCannotSucceed(t *testing.T) {
 	})
 	t.Run("newer schema", func(t *testing.T) {
 		h := newHouse(t)
-		h.must("", "user", "list")
+		h.must("", "user", "add", "ada@example.test")
 		db, err := sql.Open("sqlite", filepath.Join(h.dir, "gatehouse.db"))
 		if err != nil {
 			t.Fatal(err)
@@ -67,7 +67,7 @@ func TestStartsThatCannotSucceed(t *testing.T) {
 	})
 	t.Run("another master key", func(t *testing.T) {
 		h := newHouse(t)
-		h.must("", "user", "list")
+		h.must("", "user", "add", "ada@example.test")
 		h.env = append(h.env, "GATEHOUSE_MASTER_KEY=YW5vdGhlciBtYXN0ZXIga2V5IG9mIDMyIGJ5dGVzLi4=")
 		oneLine(t, h, 1, "master key", "serve")
 	})

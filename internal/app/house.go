@@ -40,6 +40,9 @@ type Options struct {
 	Rand  io.Reader        // nil: the system's randomness
 	Hash  password.Params  // zero: the configuration's
 	Log   *slog.Logger     // nil: the default
+	// Existing refuses a place where no house stands yet, or one whose schema is older, instead of making it: for commands
+	// that look at a house, and for mistyped directories.
+	Existing bool
 }
 
 // House is everything below the doors.
@@ -74,7 +77,8 @@ type House struct {
 	metrics  *metrics
 }
 
-// Open builds the house. It migrates the store and loads or makes the keys; it serves nothing and runs nothing yet.
+// Open builds the house. It migrates the store and loads or makes the keys, unless Options.Existing; it serves nothing and runs
+// nothing yet.
 func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err error) {
 	h := &House{Config: cfg, Store: o.Store, Box: o.Box, now: o.Now, rand: o.Rand, log: o.Log}
 	if h.now == nil {
@@ -94,12 +98,12 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 	}()
 	if h.Store == nil {
 		h.ownStore = true
-		if h.Store, err = openStore(ctx, cfg); err != nil {
+		if h.Store, err = openStore(ctx, cfg, o.Existing); err != nil {
 			return nil, err
 		}
 	}
 	if h.Box == nil {
-		if h.Box, err = keys.LoadMaster(cfg.Data, cfg.MasterKey, rand.Reader); err != nil {
+		if h.Box, err = openBox(ctx, cfg, h.Store, o.Existing); err != nil {
 			return nil, err
 		}
 	}
@@ -142,7 +146,7 @@ func (h *House) core(o Options) error {
 	}
 	h.Audit = &audit.Log{Now: h.now, Rand: h.rand}
 	h.Feed = &feed.Tail{Store: h.Store, Now: h.now}
-	h.Policies = &policy.Service{Now: h.now, Stale: h.Feed.Stale}
+	h.Policies = &policy.Service{}
 	h.Sessions = &session.Service{
 		Store: h.Store, Log: h.Audit, Policies: h.Policies, Keys: h.Box, Rules: h.rules(), Stale: h.Feed.Stale, Now: h.now, Rand: h.rand,
 	}

@@ -16,12 +16,12 @@ type auditCmd struct {
 }
 
 type auditListCmd struct {
-	listFlags
-	Subject string `help:"About or by whoever has this login or id."`
-	Door    string `help:"Through this door."`
+	Subject string `help:"About or by whoever has this login or id; the id works also when she is deleted." placeholder:"LOGIN"`
+	Door    string `help:"Through this door: nx, insights, titan, openwifi, oidc or cli."`
 	Action  string `help:"Of this kind: signin, session.end, …"`
-	Since   string `help:"Not older than this: a duration such as 24h, or an RFC 3339 time."`
-	Limit   int    `help:"At most this many." default:"100"`
+	Since   string `help:"Not older than this: a duration such as 24h, or a time such as 2026-01-02T15:04:05Z." placeholder:"WHEN"`
+	Limit   int    `help:"At most this many." default:"100" placeholder:"N"`
+	listFlags
 }
 
 type eventJSON struct {
@@ -42,52 +42,92 @@ type eventJSON struct {
 	Position     int64           `json:"position,omitempty"`
 }
 
+func eventObject(ev identity.Event) eventJSON {
+	out := eventJSON{
+		Seq: ev.Seq, ID: string(ev.ID), At: ev.At.UTC().Format(time.RFC3339Nano), Action: ev.Action, Outcome: ev.Outcome,
+		Actor: string(ev.ActorID), Subject: string(ev.SubjectID), Session: string(ev.SessionID), Client: string(ev.ClientID),
+		Organisation: string(ev.OrganisationID), Door: string(ev.Door), Address: ev.Address, Request: ev.RequestID, Position: ev.Position,
+	}
+	if json.Valid(ev.Detail) { // a row that somebody tampered with is listed too
+		out.Detail = ev.Detail
+	}
+	return out
+}
+
 func (c *auditListCmd) Run(e *environment) error {
 	if c.Limit < 1 {
 		return misuse{fmt.Errorf("--limit must be at least 1")}
 	}
+	f := identity.EventFilter{Door: identity.Door(c.Door), Action: c.Action}
+	if c.Since != "" {
+		var err error
+		if f.Since, err = parseSince(c.Since, time.Now()); err != nil {
+			return misuse{err}
+		}
+	}
 	return e.with(func(h *app.House) error {
-		f := identity.EventFilter{Door: identity.Door(c.Door), Action: c.Action}
 		if c.Subject != "" {
 			p, err := who{c.Subject}.find(e, h)
-			if err != nil {
+			switch {
+			case err == nil:
+				f.SubjectID = p.Subject.ID
+			case identity.KindOf(err) == identity.NotFound && identity.ValidID(c.Subject):
+				f.SubjectID = identity.SubjectID(c.Subject) // what the deleted did is on record
+			default:
 				return err
 			}
-			f.SubjectID = p.Subject.ID
 		}
-		if c.Since != "" {
-			since, err := parseSince(c.Since, h.Now())
-			if err != nil {
-				return misuse{err}
-			}
-			f.Since = since
-		}
-		t := newTable(e.Out, c.JSON, "AT", "ACTION", "OUTCOME", "SUBJECT", "ACTOR", "DOOR", "ADDRESS", "SESSION")
-		defer t.end()
+		t := newTable(e.Out, c.JSON, "AT", "ACTION", "OUTCOME", "ABOUT", "BY", "DOOR", "ADDRESS", "SESSION")
 		for left := c.Limit; left > 0; {
 			f.Limit = min(left, page)
 			list, err := h.Events(e.ctx, f)
 			if err != nil {
-				return err
+				return t.end(err)
 			}
-			for _, ev := range list {
-				var detail json.RawMessage
-				if json.Valid(ev.Detail) {
-					detail = ev.Detail
-				}
-				t.row(eventJSON{
-					ev.Seq, string(ev.ID), when(ev.At), ev.Action, ev.Outcome, string(ev.ActorID), string(ev.SubjectID), string(ev.SessionID),
-					string(ev.ClientID), string(ev.OrganisationID), string(ev.Door), ev.Address, ev.RequestID, detail, ev.Position,
-				}, when(ev.At), ev.Action, ev.Outcome, string(ev.SubjectID), string(ev.ActorID), string(ev.Door), ev.Address, string(ev.SessionID))
-				f.Before = ev.Seq
+			if err := eventRows(t, names{e, h}, list); err != nil {
+				return t.end(err)
 			}
-			left -= len(list)
-			if len(list) < f.Limit {
-				return nil
+			if left -= len(list); len(list) < f.Limit {
+				break
+			}
+			f.Before = list[len(list)-1].Seq
+		}
+		return t.end(nil)
+	})
+}
+
+// eventRows prints events, with logins where people read them.
+func eventRows(t *table, n names, list []identity.Event) error {
+	logins, err := n.of(subjects(list))
+	if err != nil {
+		return err
+	}
+	name := func(id identity.SubjectID) string {
+		if login := logins[id]; login != "" {
+			return login
+		}
+		return string(id)
+	}
+	for _, ev := range list {
+		about := name(ev.SubjectID)
+		if about == "" {
+			about = string(ev.ClientID)
+		}
+		t.row(eventObject(ev), when(ev.At), ev.Action, ev.Outcome, about, name(ev.ActorID), string(ev.Door), ev.Address, string(ev.SessionID))
+	}
+	return nil
+}
+
+// subjects are all that events name.
+func subjects(list []identity.Event) (ids []identity.SubjectID) {
+	for _, ev := range list {
+		for _, id := range []identity.SubjectID{ev.SubjectID, ev.ActorID} {
+			if id != "" {
+				ids = append(ids, id)
 			}
 		}
-		return nil
-	})
+	}
+	return ids
 }
 
 func parseSince(text string, now time.Time) (time.Time, error) {
@@ -102,31 +142,55 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 }
 
 type auditVerifyCmd struct {
-	JSON bool `name:"json" help:"As JSON, one problem a line, the summary last."`
+	JSON bool `name:"json" help:"Print one problem as JSON a line, the summary last."`
 }
 
 func (c *auditVerifyCmd) Run(e *environment) error {
 	return e.with(func(h *app.House) error {
+		var printing error
 		sum, err := h.Sealer.Verify(e.ctx, func(p audit.Problem) {
-			if c.JSON {
-				_ = object(e.Out, p)
+			if printing != nil {
 				return
 			}
-			fmt.Fprintf(e.Out, "%s at %d: %s\n", p.Kind, p.Position, p.Text)
+			if c.JSON {
+				printing = object(e.Out, p)
+				return
+			}
+			_, printing = fmt.Fprintf(e.Out, "%s at position %d: %s\n", p.Kind, p.Position, p.Text)
 		})
+		if err == nil {
+			err = printing
+		}
 		if err != nil {
 			return err
 		}
 		if c.JSON {
-			if err := object(e.Out, sum); err != nil {
-				return err
-			}
+			err = object(e.Out, sum)
 		} else {
-			fmt.Fprintf(e.Out, "%d sealed rows up to position %d, signed up to %d: %d problems\n", sum.Rows, sum.Position, sum.Signed, sum.Problems)
+			err = c.summary(e, h, sum)
 		}
-		if sum.Problems > 0 {
-			return errSilent
+		if err == nil && sum.Problems > 0 {
+			err = errSilent
 		}
-		return nil
+		return err
 	})
+}
+
+func (c *auditVerifyCmd) summary(e *environment, h *app.House, sum audit.Summary) error {
+	verdict := "the audit log is whole"
+	if sum.Problems > 0 {
+		verdict = "the audit log was tampered with: " + countWord(sum.Problems, "problem")
+	}
+	verdict += fmt.Sprintf("; %s up to position %d", countWord(int(sum.Rows), "sealed row"), sum.Position)
+	if sum.Signed > 0 {
+		verdict += fmt.Sprintf(", signed up to %d", sum.Signed)
+	}
+	newest, err := h.Events(e.ctx, identity.EventFilter{Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(newest) > 0 && newest[0].Position == 0 {
+		verdict += "; the newest rows wait for a serving node to seal them"
+	}
+	return say(e, verdict)
 }

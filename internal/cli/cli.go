@@ -3,18 +3,25 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"os/user"
+	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"gatehouse/internal/app"
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/audit"
 	"gatehouse/internal/identity"
 )
 
@@ -32,47 +39,89 @@ type Process struct {
 	Environ  []string
 }
 
+// Main runs the command that this process was started for and gives its exit code. The first interrupt or SIGTERM asks the
+// command to end in order; a second one ends the process at once.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	defer stop()
+	return Run(ctx, os.Args[1:], Process{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()})
+}
+
 // grammar is everything that can be said.
 type grammar struct {
 	kong.Plugins
 
-	Serve      serveCmd      `cmd:"" help:"Run one node."`
-	Demo       demoCmd       `cmd:"" help:"Walk every door once with a sample world, then keep a server to play with."`
-	Apply      applyCmd      `cmd:"" help:"Make the store match a world file."`
-	Plan       planCmd       `cmd:"" help:"Show what apply would change."`
-	Export     exportCmd     `cmd:"" help:"Print the world as such a file, secrets as hashes."`
-	User       userCmd       `cmd:"" help:"People and machines."`
-	Org        orgCmd        `cmd:"" help:"Organisations."`
-	Client     clientCmd     `cmd:"" help:"OAuth clients."`
-	Session    sessionCmd    `cmd:"" help:"Who is signed in."`
-	Key        keyCmd        `cmd:"" help:"Signing keys."`
-	Outbox     outboxCmd     `cmd:"" help:"Messages on their way out."`
-	Audit      auditCmd      `cmd:"" help:"The audit log."`
-	Doctor     doctorCmd     `cmd:"" help:"Check configuration, store, keys and delivery, and say what to do."`
-	Explain    explainCmd    `cmd:"" help:"Print every setting, its value and where that comes from."`
-	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
-	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Serve serveCmd `cmd:"" group:"Run" help:"Run one node."`
+	Demo  demoCmd  `cmd:"" group:"Run" help:"Walk every door once with a sample world, then keep a server to play with."`
+
+	Apply  applyCmd  `cmd:"" group:"Describe the world in a file" help:"Make the store match a world file."`
+	Plan   planCmd   `cmd:"" group:"Describe the world in a file" help:"Show what apply would change, and change nothing."`
+	Export exportCmd `cmd:"" group:"Describe the world in a file" help:"Print the world as such a file, secrets as hashes."`
+
+	User    userCmd    `cmd:"" group:"Look after it" help:"People and machines."`
+	Org     orgCmd     `cmd:"" group:"Look after it" help:"Organisations."`
+	Client  clientCmd  `cmd:"" group:"Look after it" help:"OAuth clients."`
+	Session sessionCmd `cmd:"" group:"Look after it" help:"Who is signed in."`
+	Key     keyCmd     `cmd:"" group:"Look after it" help:"Signing keys."`
+	Outbox  outboxCmd  `cmd:"" group:"Look after it" help:"Messages on their way out."`
+	Audit   auditCmd   `cmd:"" group:"Look after it" help:"The audit log."`
+
+	Doctor     doctorCmd     `cmd:"" group:"Understand it" help:"Check configuration, store, keys and delivery, and say what to do."`
+	Explain    explainCmd    `cmd:"" group:"Understand it" help:"What is in force, and why."`
+	Migrate    migrateCmd    `cmd:"" group:"Understand it" help:"Bring the store's schema up to date, as serve does at its start."`
+	Completion completionCmd `cmd:"" group:"Understand it" help:"Print the completion script of a shell."`
+	Version    versionCmd    `cmd:"" group:"Understand it" help:"Print the version."`
 	Complete   completeCmd   `cmd:"" hidden:"" name:"__complete"`
+}
+
+// newParser gives the grammar with every setting as a flag, and how to read which were given.
+func newParser(p Process, exit func(int)) (*kong.Kong, func() map[string]string, error) {
+	var g grammar
+	flags, given := config.Flags()
+	g.Plugins = kong.Plugins{flags}
+	parser, err := kong.New(&g,
+		kong.Name("gatehouse"),
+		kong.Description("One identity server for the auth APIs that your clients already speak."),
+		kong.Writers(p.Out, p.Err),
+		kong.Exit(exit),
+		kong.Help(printHelp(p.Environ)),
+	)
+	if err != nil {
+		return nil, nil, err
+	}
+	// The settings are many: `gatehouse explain config --docs` is their place, and not each command's help.
+	for _, f := range parser.Model.Flags {
+		switch f.Name {
+		case "help":
+			f.Help = "Print this."
+		case "config":
+		case "data":
+			f.PlaceHolder = "DIR"
+		default:
+			f.Hidden = true
+		}
+	}
+	return parser, given, nil
 }
 
 // Run runs one command and gives the process's exit code: 0 done, 1 refused, 2 misused.
 func Run(ctx context.Context, args []string, p Process) int {
-	var g grammar
-	flags, given := config.Flags()
-	g.Plugins = kong.Plugins{flags}
 	code := -1
-	parser, err := kong.New(&g,
-		kong.Name("gatehouse"),
-		kong.Description("One identity server for the auth APIs that your clients already speak."),
-		kong.UsageOnError(),
-		kong.Writers(p.Out, p.Err),
-		kong.Exit(func(c int) { code = c }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
+	parser, given, err := newParser(p, func(c int) { code = c })
 	if err != nil {
-		return fail(p, err)
+		return fail(ctx, p, err)
 	}
-	hideSettings(parser)
+	switch {
+	case len(args) == 0:
+		parser.Stdout = p.Err // who asked for nothing gets no output, but an answer
+		_, _ = parser.Parse([]string{"--help"})
+		return misused
+	case args[0] == "help":
+		args = append(args[1:len(args):len(args)], "--help")
+	case args[0] == "--version":
+		args = []string{"version"}
+	}
 	command, err := parser.Parse(args)
 	if code >= 0 { // --help was answered
 		return code
@@ -80,27 +129,23 @@ func Run(ctx context.Context, args []string, p Process) int {
 	if err != nil {
 		var parse *kong.ParseError
 		if errors.As(err, &parse) {
-			fmt.Fprintf(p.Err, "gatehouse: %v\n", err)
-			fmt.Fprintf(p.Err, "Try: gatehouse %s--help\n", commandOf(parse))
+			fmt.Fprintf(p.Err, "gatehouse: %s\nTry: gatehouse %s--help\n", tame(mistake(err)), commandOf(parse))
 			return misused
 		}
-		return fail(p, err)
+		return fail(ctx, p, err)
 	}
 	env := &environment{Process: p, ctx: ctx, given: given, parser: parser}
-	return fail(p, command.Run(env))
+	return fail(ctx, p, command.Run(env))
 }
 
-// hideSettings keeps the settings out of each command's help; `gatehouse explain config` is their place.
-func hideSettings(parser *kong.Kong) {
-	for _, f := range parser.Model.Flags {
-		switch f.Name {
-		case "config", "data", "help":
-		default:
-			f.Hidden = true
-		}
-	}
+// mistake gives the parser's words with arguments spelled as the help spells them.
+func mistake(err error) string {
+	return placeholder.ReplaceAllStringFunc(strings.ReplaceAll(err.Error(), `"`, ""), func(s string) string { return strings.ToUpper(s[1 : len(s)-1]) })
 }
 
+var placeholder = regexp.MustCompile(`<[a-z-]+>`)
+
+// commandOf names the command whose help says what was wrong.
 func commandOf(err *kong.ParseError) string {
 	if err.Context == nil || err.Context.Command() == "" {
 		return ""
@@ -112,46 +157,48 @@ func commandOf(err *kong.ParseError) string {
 // misuse is an error of whoever typed the command.
 type misuse struct{ error }
 
-// fail prints an error for an operator, and gives the exit code.
-func fail(p Process, err error) int {
-	if err == nil {
-		return done
-	}
-	var m misuse
-	var mistakes config.Mistakes
-	switch {
-	case errors.As(err, &m), errors.As(err, &mistakes):
-		fmt.Fprintln(p.Err, prefixed(err.Error()))
-		return misused
-	case errors.Is(err, errSilent):
-		return refused
-	}
-	fmt.Fprintln(p.Err, prefixed(strings.Join(strings.Fields(explain(err)), " "))) // one line, whatever a driver says
-	return refused
-}
-
 // errSilent refuses without a word: what is wrong was printed already.
 var errSilent = errors.New("refused")
 
-func prefixed(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	for i, line := range lines {
-		lines[i] = "gatehouse: " + line
+// fail prints an error for an operator, and gives the exit code.
+func fail(ctx context.Context, p Process, err error) int {
+	var m misuse
+	var mistakes config.Mistakes
+	switch {
+	case err == nil:
+		return done
+	case errors.As(err, &m), errors.As(err, &mistakes):
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(p.Err, "gatehouse: %s\n", tame(strings.TrimSpace(line)))
+		}
+		return misused
+	case errors.Is(err, errSilent):
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(p.Err, "gatehouse: interrupted")
+	default:
+		fmt.Fprintf(p.Err, "gatehouse: %s\n", tame(explain(err)))
 	}
-	return strings.Join(lines, "\n")
+	return refused
 }
+
+// tame makes one line of a text that strangers or drivers had a hand in.
+func tame(text string) string { return audit.Line(strings.Join(strings.Fields(text), " "), 2000) }
 
 // explain gives the words that are meant for people where there are such, the whole chain otherwise: an operator may see it.
 func explain(err error) string {
 	e := identity.Describe(err)
-	if e.Kind != identity.Internal && e.Public != "" && e.Err == nil {
-		if e.Field != "" {
-			return e.Field + ": " + e.Public
-		}
+	switch {
+	case e.Kind == identity.Internal, e.Public == "", e.Err != nil:
+		return err.Error()
+	case e.Field == "" || strings.Contains(e.Public, e.Field):
 		return e.Public
+	case predicate.MatchString(e.Public):
+		return e.Field + " " + e.Public // "email" "is taken"
 	}
-	return err.Error()
+	return e.Field + ": " + e.Public
 }
+
+var predicate = regexp.MustCompile(`^(is|are|was|has|holds|must|needs|cannot|does|contains)\b`)
 
 // environment is what a command works with.
 type environment struct {
@@ -165,58 +212,113 @@ func (e *environment) config() (config.Config, error) {
 	return config.Load(config.Sources{Flags: e.given(), Environ: e.Environ})
 }
 
-// with opens the house for one command that serves nothing.
-func (e *environment) with(work func(*app.House) error) (err error) {
+// with opens the house that stands, for one command that serves nothing. Where none does, it makes none: the directory may be
+// mistyped.
+func (e *environment) with(work func(*app.House) error) error {
 	cfg, err := e.config()
 	if err != nil {
 		return err
 	}
-	h, err := app.Open(e.ctx, cfg, app.Options{Log: slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	return e.open(cfg, true, work)
+}
+
+// making is with for the commands that a new house may begin with.
+func (e *environment) making(work func(*app.House) error) error {
+	cfg, err := e.config()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if closed := h.Close(); err == nil {
-			err = closed
-		}
-	}()
+	return e.open(cfg, false, work)
+}
+
+func (e *environment) open(cfg config.Config, existing bool, work func(*app.House) error) (err error) {
+	log := slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	h, err := app.Open(e.ctx, cfg, app.Options{Log: log, Existing: existing})
+	if err != nil {
+		return err
+	}
+	defer func() { err = cmp.Or(err, h.Close()) }()
 	return work(h)
 }
 
-// caller is the operator at the command line.
+// caller is the operator at the command line, for the audit log: who and on which machine, and one id for all that this command
+// does.
 func (e *environment) caller() identity.Caller {
-	who := "unknown"
-	for _, name := range []string{"SUDO_USER", "USER", "LOGNAME"} {
-		if i := indexPrefix(e.Environ, name+"="); i != "" {
-			who = i
-			break
-		}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
 	}
-	host, _ := os.Hostname()
-	return identity.Caller{Door: "cli", UserAgent: "gatehouse " + Version() + " (" + who + "@" + host + ")", RequestID: "cli"}
+	return identity.Caller{
+		Door: "cli", Address: operator(e.Environ) + "@" + host, UserAgent: "gatehouse " + Version(), RequestID: "cli-" + rand.Text()[:12],
+	}
 }
 
-func indexPrefix(environ []string, prefix string) string {
+// operator is the system's name for who runs this, and who she was before sudo.
+func operator(environ []string) string {
+	name := fmt.Sprint("uid-", os.Getuid())
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
 	for _, kv := range environ {
-		if v, ok := strings.CutPrefix(kv, prefix); ok && v != "" {
-			return v
+		if before, ok := strings.CutPrefix(kv, "SUDO_USER="); ok && before != "" && before != name {
+			return before + "/" + name
 		}
 	}
-	return ""
+	return name
 }
+
+const maxSecret = 4 << 10
 
 // secret reads one from standard input: arguments are visible to every user of the machine.
-func (e *environment) secret() (identity.Secret, error) {
-	text, err := io.ReadAll(io.LimitReader(e.In, 4097))
+func (e *environment) secret(what string) (identity.Secret, error) {
+	text, err := e.typed(what)
 	if err != nil {
 		return "", err
 	}
-	if len(text) > 4096 {
-		return "", misuse{errors.New("standard input holds more than a secret")}
-	}
 	line := strings.TrimRight(string(text), "\r\n")
-	if line == "" {
-		return "", misuse{errors.New("standard input is empty; the secret is read from there")}
+	switch {
+	case len(text) > maxSecret, strings.ContainsAny(line, "\r\n"):
+		return "", misuse{fmt.Errorf("standard input holds more than one line: give the %s alone", what)}
+	case line == "":
+		return "", misuse{fmt.Errorf("standard input is empty: the %s is read from there", what)}
 	}
 	return identity.Secret(line), nil
+}
+
+func (e *environment) typed(what string) ([]byte, error) {
+	if f, ok := e.In.(*os.File); ok {
+		if restore, ok := quiet(f); ok {
+			defer restore()
+			fmt.Fprintf(e.Err, "%s (not shown): ", what)
+			defer fmt.Fprintln(e.Err)
+			return e.read(firstLine{e.In})
+		}
+	}
+	return e.read(io.LimitReader(e.In, maxSecret+2)) // with a line end
+}
+
+// read is io.ReadAll that an interrupt ends: nobody may come to type.
+func (e *environment) read(from io.Reader) (text []byte, err error) {
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		text, err = io.ReadAll(from)
+	}()
+	select {
+	case <-read:
+		return text, err
+	case <-e.ctx.Done():
+		return nil, e.ctx.Err()
+	}
+}
+
+// firstLine ends at a line's end: a terminal gives no other sign that somebody is done.
+type firstLine struct{ terminal io.Reader }
+
+func (l firstLine) Read(p []byte) (int, error) {
+	n, err := l.terminal.Read(p)
+	if n > 0 && p[n-1] == '\n' {
+		err = io.EOF
+	}
+	return n, err
 }

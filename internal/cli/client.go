@@ -11,20 +11,20 @@ import (
 
 type clientCmd struct {
 	Add          clientAddCmd          `cmd:"" help:"Register one; its secret is shown once."`
-	List         clientListCmd         `cmd:"" help:"List them."`
-	RotateSecret clientRotateSecretCmd `cmd:"" help:"Give it a new secret, shown once."`
+	List         clientListCmd         `cmd:"" help:"List all."`
+	RotateSecret clientRotateSecretCmd `cmd:"" help:"Give one a new secret, shown once; the old one stops working."`
 }
 
 type clientAddCmd struct {
 	ID          string   `arg:"" help:"Its client_id."`
 	Name        string   `help:"For people; the id if not given."`
-	Grant       []string `help:"Grant types that it may use." default:"client_credentials"`
-	Scope       []string `help:"Scopes that it may have."`
-	Redirect    []string `help:"Redirect URIs."`
-	Audience    []string `help:"Resource servers that its tokens are for."`
+	Grant       []string `help:"Grant types that it may use, comma-separated." default:"client_credentials" placeholder:"GRANTS"`
+	Scope       []string `help:"Scopes that it may have." placeholder:"SCOPES"`
+	Redirect    []string `help:"Redirect URIs." placeholder:"URIS"`
+	Audience    []string `help:"Resource servers that its tokens are for." placeholder:"URIS"`
 	Public      bool     `help:"It can keep no secret, and gets none."`
 	SecretStdin bool     `help:"Read its secret from standard input instead of making one."`
-	JSON        bool     `name:"json" help:"As JSON."`
+	jsonFlag
 }
 
 type clientJSON struct {
@@ -41,7 +41,7 @@ type clientJSON struct {
 
 func clientObject(c identity.Client) clientJSON {
 	return clientJSON{
-		ID: string(c.ID), Name: c.Name, Public: c.SecretHash == "", Grants: c.Grants, Scopes: c.Scopes, RedirectURIs: c.RedirectURIs,
+		ID: string(c.ID), Name: c.Name, Public: c.SecretHash == "", Grants: orNone(c.Grants), Scopes: orNone(c.Scopes), RedirectURIs: c.RedirectURIs,
 		Audiences: c.Audiences, Suspended: !c.SuspendedAt.IsZero(),
 	}
 }
@@ -50,36 +50,45 @@ func (c *clientAddCmd) Run(e *environment) error {
 	in := manage.NewClient{
 		ID: identity.ClientID(c.ID), Name: c.Name, Public: c.Public, Grants: c.Grant, Scopes: c.Scope, RedirectURIs: c.Redirect, Audiences: c.Audience,
 	}
+	if c.Public && c.SecretStdin {
+		return misuse{fmt.Errorf("a public client has no secret: give --public or --secret-stdin")}
+	}
 	if c.SecretStdin {
-		secret, err := e.secret()
+		secret, err := e.secret("secret")
 		if err != nil {
 			return err
 		}
 		in.Secret = secret
 	}
-	return e.with(func(h *app.House) error {
-		client, secret, err := h.Manage.CreateClient(e.ctx, e.caller(), in)
+	return e.making(func(h *app.House) error {
+		client, made, err := h.Manage.CreateClient(e.ctx, e.caller(), in)
+		if identity.KindOf(err) == identity.Conflict {
+			return identity.Conflict.Because(fmt.Sprintf("a client has the id %q already; `gatehouse client list` shows all", c.ID))
+		}
 		if err != nil {
 			return err
 		}
 		if c.SecretStdin {
-			secret = ""
+			made = "" // who gave it knows it
 		}
-		return showSecret(e, c.JSON, client, secret)
+		return showClient(e, c.JSON, client, made, "is registered")
 	})
 }
 
-func showSecret(e *environment, asJSON bool, client identity.Client, secret identity.Secret) error {
+// showClient shows a secret that was made here: this once.
+func showClient(e *environment, asJSON bool, client identity.Client, made identity.Secret, said string) error {
 	if asJSON {
 		out := clientObject(client)
-		out.Secret = secret.Reveal()
+		out.Secret = made.Reveal()
 		return object(e.Out, out)
 	}
-	if secret == "" {
-		_, err := fmt.Fprintf(e.Out, "client %s is registered\n", client.ID)
-		return err
+	if made == "" {
+		return say(e, "client "+string(client.ID)+" "+said)
 	}
-	_, err := fmt.Fprintf(e.Out, "client %s has the secret\n%s\nIt is stored as a hash and cannot be shown again.\n", client.ID, secret.Reveal())
+	if !strings.HasSuffix(said, "secret") {
+		said += " with a secret"
+	}
+	_, err := fmt.Fprintf(e.Out, "client %s %s, which is kept as a hash and cannot be shown again:\n%s\n", tame(string(client.ID)), said, made.Reveal())
 	return err
 }
 
@@ -88,32 +97,36 @@ type clientListCmd struct{ listFlags }
 func (c *clientListCmd) Run(e *environment) error {
 	return e.with(func(h *app.House) error {
 		t := newTable(e.Out, c.JSON, "ID", "NAME", "PUBLIC", "GRANTS", "SCOPES", "SUSPENDED")
-		defer t.end()
 		after := identity.ClientID("")
-		for {
-			list, err := h.Profiles.Clients(e.ctx, after, page)
-			if err != nil {
-				return err
-			}
-			for _, cl := range list {
-				t.row(clientObject(cl), string(cl.ID), cl.Name, yes(cl.SecretHash == ""), strings.Join(cl.Grants, " "), strings.Join(cl.Scopes, " "), yes(!cl.SuspendedAt.IsZero()))
-				after = cl.ID
-			}
-			if len(list) < page {
-				return nil
-			}
-		}
+		return t.end(each(func(limit int) ([]identity.Client, error) {
+			return h.Profiles.Clients(e.ctx, after, limit)
+		}, func(cl identity.Client) {
+			after = cl.ID
+			t.row(clientObject(cl), string(cl.ID), cl.Name, yes(cl.SecretHash == ""), strings.Join(cl.Grants, " "), strings.Join(cl.Scopes, " "),
+				yes(!cl.SuspendedAt.IsZero()))
+		}))
 	})
 }
 
 type clientRotateSecretCmd struct {
-	ID   string `arg:"" help:"Its client_id."`
-	JSON bool   `name:"json" help:"As JSON."`
+	ID          string `arg:"" help:"Its client_id."`
+	SecretStdin bool   `help:"Read the new secret from standard input instead of making one."`
+	jsonFlag
 }
 
 func (c *clientRotateSecretCmd) Run(e *environment) error {
+	var chosen identity.Secret
+	if c.SecretStdin {
+		var err error
+		if chosen, err = e.secret("secret"); err != nil {
+			return err
+		}
+	}
 	return e.with(func(h *app.House) error {
-		secret, err := h.Manage.RotateSecret(e.ctx, e.caller(), identity.ClientID(c.ID), "")
+		made, err := h.Manage.RotateSecret(e.ctx, e.caller(), identity.ClientID(c.ID), chosen)
+		if identity.KindOf(err) == identity.NotFound {
+			return identity.NotFound.Because(fmt.Sprintf("no client has the id %q; `gatehouse client list` shows all", c.ID))
+		}
 		if err != nil {
 			return err
 		}
@@ -121,6 +134,9 @@ func (c *clientRotateSecretCmd) Run(e *environment) error {
 		if err != nil {
 			return err
 		}
-		return showSecret(e, c.JSON, client, secret)
+		if c.SecretStdin {
+			made = ""
+		}
+		return showClient(e, c.JSON, client, made, "has a new secret")
 	})
 }

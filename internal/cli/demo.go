@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"time"
@@ -28,9 +29,15 @@ type demoCmd struct {
 	Once bool `help:"End after the walk."`
 }
 
+// Help is shown behind the command's line.
+func (c *demoCmd) Help() string {
+	return "Everything is in a temporary directory that goes when the demo ends; your own store, mail server and certificates are left alone. " +
+		"It listens where serve would, or on a free port where that is taken."
+}
+
 // Run serves a sample world from a directory of its own, walks every door, and keeps serving.
 func (c *demoCmd) Run(e *environment) (err error) {
-	cfg, err := e.config()
+	cfg, err := c.config(e)
 	if err != nil {
 		return err
 	}
@@ -39,10 +46,7 @@ func (c *demoCmd) Run(e *environment) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cfg.Data, cfg.Database = dir, ""
-	if c.Once {
-		cfg.Listen = "127.0.0.1:0"
-	}
+	cfg.Data = dir
 	began := time.Now()
 	node, err := startDemo(e, cfg)
 	if err != nil {
@@ -69,28 +73,66 @@ func (c *demoCmd) Run(e *environment) (err error) {
 	d := &walk{e: e, node: node, base: "http://" + node.Addr().String(), vars: map[string]string{}}
 	d.say("Gatehouse %s on %s, with a store of its own in %s\nand the %s of examples/world.yaml, after %s.", Version(), d.base, dir,
 		countWord(len(steps), "record"), time.Since(began).Round(time.Millisecond))
-	if err := errors.Join(d.doors(ctx), d.audit(ctx)); err != nil {
+	if err := d.all(ctx); err != nil || c.Once {
 		return end(err)
 	}
-	if c.Once {
-		return end(nil)
-	}
-	d.say("The house stays open on %s until you press Ctrl-C. Try:\n\n"+
+	d.say("The house stays open on %s until you press Ctrl-C. From another terminal:\n\n"+
 		"  curl -s %s/oauth/token -d grant_type=password -d username=dana@resolve.io \\\n"+
 		"    -d 'password=Harbour-42-lantern!' -d client_id=fixstreamapp -d client_secret=fixstream\n"+
-		"  gatehouse user list --data %s", d.base, d.base, dir)
+		"  %s user list --data %s\n"+
+		"  %[3]s audit list --data %[4]s --subject dana", d.base, d.base, spelled(), dir)
 	return <-served
+}
+
+// config takes from the operator's settings what a walk needs; everything else is as it comes, so that a demo never meets her
+// database, mail server or certificates.
+func (c *demoCmd) config(e *environment) (config.Config, error) {
+	given, err := e.config() // with mistakes in it, nothing runs
+	if err != nil {
+		return given, err
+	}
+	listen := given.Listen
+	if c.Once {
+		listen = "127.0.0.1:0"
+	}
+	cfg, err := config.Load(config.Sources{Flags: map[string]string{"listen": listen}})
+	cfg.Password = given.Password
+	return cfg, err
 }
 
 // startDemo takes the configured address, or any other if that is taken: the demo should run whatever else does.
 func startDemo(e *environment, cfg config.Config) (*app.Node, error) {
 	quiet := app.Options{Log: slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: slog.LevelError}))}
 	node, err := app.Start(e.ctx, cfg, quiet)
-	if err == nil {
-		return node, nil
+	if err == nil || e.ctx.Err() != nil {
+		return node, err
 	}
 	cfg.Listen = "127.0.0.1:0"
 	return app.Start(e.ctx, cfg, quiet)
+}
+
+// spelled is how this program is called again: `go run` leaves nothing on the PATH.
+func spelled() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "gatehouse"
+	}
+	if found, err := exec.LookPath("gatehouse"); err == nil && sameFile(found, self) {
+		return "gatehouse"
+	}
+	if _, err := os.Stat("cmd/gatehouse/main.go"); err == nil && strings.Contains(self, "go-build") {
+		return "go run ./cmd/gatehouse"
+	}
+	return self
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 // walk holds what the exchanges of a demo share.
@@ -99,6 +141,13 @@ type walk struct {
 	node *app.Node
 	base string
 	vars map[string]string
+}
+
+func (d *walk) all(ctx context.Context) error {
+	if err := d.doors(ctx); err != nil {
+		return err
+	}
+	return d.audit(ctx)
 }
 
 func (d *walk) say(format string, args ...any) { fmt.Fprintf(d.e.Out, format+"\n\n", args...) }
@@ -256,16 +305,25 @@ func (d *walk) audit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := newTable(d.e.Out, false, "AT", "ACTION", "OUTCOME", "DOOR", "SUBJECT")
-	for _, ev := range list {
-		t.row(nil, when(ev.At), ev.Action, ev.Outcome, string(ev.Door), string(ev.SubjectID))
+	logins, err := names{d.e, d.node.House}.of(subjects(list))
+	if err != nil {
+		return err
 	}
-	t.end()
+	t := newTable(d.e.Out, false, "AT", "ACTION", "OUTCOME", "DOOR", "ABOUT")
+	for _, ev := range list {
+		t.row(nil, when(ev.At), ev.Action, ev.Outcome, string(ev.Door), logins[ev.SubjectID])
+	}
+	if err := t.end(nil); err != nil {
+		return err
+	}
 	sum, err := d.node.Sealer.Verify(ctx, func(audit.Problem) {})
 	if err != nil {
 		return err
 	}
-	d.say("\n%d rows are sealed into the chain; %d problems.", sum.Rows, sum.Problems)
+	if sum.Problems > 0 {
+		return fmt.Errorf("the audit log has %s", countWord(sum.Problems, "problem"))
+	}
+	d.say("\n%s, sealed into a chain that is whole.", countWord(int(sum.Rows), "row"))
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 type keyCmd struct {
-	List   keyListCmd   `cmd:"" help:"List them, newest first."`
+	List   keyListCmd   `cmd:"" help:"List all, newest first in each algorithm."`
 	Rotate keyRotateCmd `cmd:"" help:"Make a successor: published now, signing later."`
 }
 
@@ -21,9 +21,8 @@ type keyJSON struct {
 	ExpiresAt   string `json:"expires_at,omitempty"`
 }
 
-func keyRow(t *table, k identity.SigningKey) {
-	t.row(keyJSON{string(k.ID), k.Algorithm, when(k.CreatedAt), when(k.ActivatesAt), when(k.RetiresAt), when(k.ExpiresAt)},
-		string(k.ID), k.Algorithm, when(k.CreatedAt), when(k.ActivatesAt), when(k.RetiresAt), when(k.ExpiresAt))
+func keyObject(k identity.SigningKey) keyJSON {
+	return keyJSON{string(k.ID), k.Algorithm, when(k.CreatedAt), when(k.ActivatesAt), when(k.RetiresAt), when(k.ExpiresAt)}
 }
 
 type keyListCmd struct{ listFlags }
@@ -31,28 +30,28 @@ type keyListCmd struct{ listFlags }
 func (c *keyListCmd) Run(e *environment) error {
 	return e.with(func(h *app.House) error {
 		t := newTable(e.Out, c.JSON, "ID", "ALGORITHM", "MADE", "SIGNS FROM", "SIGNS UNTIL", "VERIFIES UNTIL")
-		defer t.end()
 		for _, k := range h.Ring.Keys() {
-			keyRow(t, k)
+			o := keyObject(k)
+			t.row(o, o.ID, o.Algorithm, o.CreatedAt, o.ActivatesAt, o.RetiresAt, o.ExpiresAt)
 		}
-		return nil
+		return t.end(nil)
 	})
 }
 
 type keyRotateCmd struct {
 	Algorithm string `arg:"" optional:"" default:"ES256" help:"ES256, EdDSA or RS256." enum:"ES256,EdDSA,RS256"`
+	jsonFlag
 }
 
 func (c *keyRotateCmd) Run(e *environment) error {
 	return e.with(func(h *app.House) error {
-		if err := h.Ring.Ensure(e.ctx, c.Algorithm); err != nil {
-			return err
-		}
 		k, err := h.Ring.Rotate(e.ctx, c.Algorithm)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(e.Out, "key %s (%s) is published and signs from %s\n", k.ID, k.Algorithm, when(k.ActivatesAt))
-		return err
+		if c.JSON {
+			return object(e.Out, keyObject(k))
+		}
+		return say(e, fmt.Sprintf("key %s (%s) is published and signs from %s", k.ID, k.Algorithm, when(k.ActivatesAt)))
 	})
 }

@@ -3,8 +3,10 @@ package cli
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"gatehouse/internal/app"
+	"gatehouse/internal/core/audit"
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/identity"
 )
@@ -30,68 +32,137 @@ type messageJSON struct {
 	Text      string `json:"text,omitempty"`
 }
 
+// stateKept is of a message that nobody sends, because its channel leads nowhere yet.
+const stateKept = "kept"
+
 func messageObject(m identity.Message) messageJSON {
 	out := messageJSON{
-		ID: string(m.ID), Channel: string(m.Channel), Recipient: m.Recipient, Template: m.Template, State: "waiting", Attempts: m.Attempts,
-		LastError: m.LastError, CreatedAt: when(m.CreatedAt), SentAt: when(m.SentAt), NextAt: when(m.NextAt),
+		ID: string(m.ID), Channel: string(m.Channel), Recipient: m.Recipient, Template: m.Template, State: string(identity.MessageWaiting),
+		Attempts: m.Attempts, LastError: m.LastError, CreatedAt: when(m.CreatedAt),
 	}
 	switch {
 	case deliver.Kept(m):
-		out.State, out.SentAt = "kept", ""
+		out.State = stateKept
 	case !m.SentAt.IsZero():
-		out.State = "sent"
+		out.State, out.SentAt = string(identity.MessageSent), when(m.SentAt)
 	case !m.GivenUpAt.IsZero():
-		out.State = "given-up"
+		out.State = string(identity.MessageGivenUp)
+	default:
+		out.NextAt = when(m.NextAt)
 	}
 	return out
 }
 
 type outboxListCmd struct {
+	State string `help:"Only those that are waiting, kept, sent or given-up." enum:",waiting,kept,sent,given-up" default:"" placeholder:"STATE"`
+	Limit int    `help:"At most this many." default:"100" placeholder:"N"`
 	listFlags
-	State string `help:"Only those that are waiting, sent or given-up." enum:",waiting,sent,given-up" default:""`
-	Limit int    `help:"At most this many." default:"100"`
 }
 
 func (c *outboxListCmd) Run(e *environment) error {
 	if c.Limit < 1 {
 		return misuse{fmt.Errorf("--limit must be at least 1")}
 	}
+	state := identity.MessageState(c.State)
+	if c.State == stateKept { // in the store it is one that needs no more sending
+		state = identity.MessageSent
+	}
 	return e.with(func(h *app.House) error {
-		list, err := h.Outbox.List(e.ctx, identity.MessageState(c.State), "", c.Limit)
-		if err != nil {
-			return err
-		}
 		t := newTable(e.Out, c.JSON, "ID", "CHANNEL", "TO", "ABOUT", "STATE", "TRIES", "MADE", "LAST ERROR")
-		defer t.end()
-		for _, m := range list {
-			o := messageObject(m)
-			t.row(o, o.ID, o.Channel, o.Recipient, o.Template, o.State, strconv.Itoa(o.Attempts), o.CreatedAt, o.LastError)
+		before := identity.MessageID("")
+		for left := c.Limit; ; {
+			list, err := h.Outbox.List(e.ctx, state, before, page)
+			if err != nil {
+				return t.end(err)
+			}
+			for _, m := range list {
+				before = m.ID
+				o := messageObject(m)
+				if c.State != "" && o.State != c.State {
+					continue
+				}
+				t.row(o, o.ID, o.Channel, o.Recipient, o.Template, o.State, strconv.Itoa(o.Attempts), o.CreatedAt, o.LastError)
+				if left--; left == 0 {
+					return t.end(nil)
+				}
+			}
+			if len(list) < page {
+				return t.end(nil)
+			}
 		}
-		return nil
 	})
 }
 
 type outboxShowCmd struct {
 	ID     string `arg:"" help:"Its id."`
 	Reveal bool   `help:"What it says too: whoever sees a link or code can use it."`
+	jsonFlag
 }
 
 func (c *outboxShowCmd) Run(e *environment) error {
 	return e.with(func(h *app.House) error {
 		m, content, err := h.Outbox.Show(e.ctx, identity.MessageID(c.ID), c.Reveal)
 		if err != nil {
-			return err
+			return noMessage(c.ID, err)
 		}
 		o := messageObject(m)
 		o.Subject, o.Text = content.Subject, content.Text
-		return object(e.Out, o)
+		if c.JSON {
+			return object(e.Out, o)
+		}
+		t := newTable(e.Out, false, "message", o.ID)
+		t.row(nil, "to", o.Recipient+" ("+o.Channel+")")
+		t.row(nil, "about", o.Template)
+		t.row(nil, "state", o.State)
+		t.row(nil, "tries", strconv.Itoa(o.Attempts))
+		t.row(nil, "made", o.CreatedAt)
+		if o.SentAt != "" {
+			t.row(nil, "sent", o.SentAt)
+		}
+		if o.NextAt != "" {
+			t.row(nil, "next try", o.NextAt)
+		}
+		if o.LastError != "" {
+			t.row(nil, "last error", o.LastError)
+		}
+		if err := t.end(nil); err != nil || !c.Reveal {
+			return err
+		}
+		var text strings.Builder
+		fmt.Fprintf(&text, "\n%s\n\n", audit.Line(o.Subject, 1000))
+		for line := range strings.Lines(o.Text) {
+			fmt.Fprintln(&text, audit.Line(strings.TrimRight(line, "\r\n"), 4000))
+		}
+		_, err = fmt.Fprint(e.Out, text.String())
+		return err
 	})
+}
+
+func noMessage(id string, err error) error {
+	if identity.KindOf(err) == identity.NotFound {
+		return identity.NotFound.Because(fmt.Sprintf("the outbox has no message %q; `gatehouse outbox list` shows what it has", id))
+	}
+	return err
 }
 
 type outboxRetryCmd struct {
 	ID string `arg:"" help:"Its id."`
+	jsonFlag
 }
 
 func (c *outboxRetryCmd) Run(e *environment) error {
-	return e.with(func(h *app.House) error { return h.Outbox.Retry(e.ctx, identity.MessageID(c.ID)) })
+	return e.with(func(h *app.House) error {
+		id := identity.MessageID(c.ID)
+		if err := h.Outbox.Retry(e.ctx, id); err != nil {
+			return noMessage(c.ID, err)
+		}
+		if c.JSON {
+			m, _, err := h.Outbox.Show(e.ctx, id, false)
+			if err != nil {
+				return err
+			}
+			return object(e.Out, messageObject(m))
+		}
+		return say(e, "message "+c.ID+" is due now; a serving node sends it")
+	})
 }

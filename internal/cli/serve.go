@@ -1,22 +1,21 @@
 package cli
 
 import (
-	"context"
-	"fmt"
+	"cmp"
 	"log/slog"
-	"os"
 
 	"gatehouse/internal/app"
 	"gatehouse/internal/config"
 )
 
 type serveCmd struct {
-	World string `help:"World file to apply before serving." type:"existingfile" placeholder:"FILE"`
+	World string `help:"World file to apply before serving." placeholder:"FILE"`
 }
 
 // Help is shown behind the command's line.
 func (c *serveCmd) Help() string {
-	return "Settings come from flags, GATEHOUSE_* variables, the --config file and defaults, in this order; `gatehouse explain config --docs` lists them."
+	return "Settings come from flags, GATEHOUSE_* variables, the --config file and defaults, in this order: `gatehouse explain config` shows " +
+		"which are in force, and with --docs what each means. SIGTERM or Ctrl-C ends it in order, a second one at once."
 }
 
 func (c *serveCmd) Run(e *environment) (err error) {
@@ -26,17 +25,18 @@ func (c *serveCmd) Run(e *environment) (err error) {
 	}
 	log := logger(cfg, e)
 	slog.SetDefault(log)
+	file := worldFile{File: c.World}
+	parsed, err := file.parseIfNamed(e)
+	if err != nil {
+		return err
+	}
 	node, err := app.Start(e.ctx, cfg, app.Options{Log: log})
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if closed := node.Close(); err == nil {
-			err = closed
-		}
-	}()
-	if c.World != "" {
-		if err := apply(e.ctx, e, node.House, c.World); err != nil {
+	defer func() { err = cmp.Or(err, node.Close()) }()
+	if parsed != nil {
+		if err := file.apply(e, node.House, parsed); err != nil {
 			return err
 		}
 	}
@@ -69,19 +69,4 @@ func logger(cfg config.Config, e *environment) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(e.Err, options))
 	}
 	return slog.New(slog.NewTextHandler(e.Err, options))
-}
-
-func apply(ctx context.Context, e *environment, h *app.House, file string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	return applyText(ctx, e, h, file, text, false, false)
-}
-
-func countWord(n int, word string) string {
-	if n == 1 {
-		return fmt.Sprintf("1 %s", word)
-	}
-	return fmt.Sprintf("%d %ss", n, word)
 }

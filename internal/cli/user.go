@@ -11,29 +11,73 @@ import (
 )
 
 type userCmd struct {
-	Add          userAddCmd          `cmd:"" help:"Make one, with a password from standard input or without."`
-	List         userListCmd         `cmd:"" help:"List them."`
-	Show         userShowCmd         `cmd:"" help:"Show one."`
+	Add          userAddCmd          `cmd:"" help:"Make somebody, with a password from standard input or without."`
+	List         userListCmd         `cmd:"" help:"List everybody."`
+	Show         userShowCmd         `cmd:"" help:"Show one with logins, factors and memberships."`
 	Suspend      userSuspendCmd      `cmd:"" help:"Stop her from signing in, and end her sessions."`
 	Resume       userResumeCmd       `cmd:"" help:"Let her sign in again."`
 	Delete       userDeleteCmd       `cmd:"" help:"Remove her and all that is hers."`
 	SetPassword  userSetPasswordCmd  `cmd:"" help:"Set a password from standard input; her sessions end."`
 	Sessions     userSessionsCmd     `cmd:"" help:"List her sessions."`
 	SignOut      userSignOutCmd      `cmd:"" help:"End all her sessions."`
-	ResetFactors userResetFactorsCmd `cmd:"" help:"Remove her second factors."`
+	ResetFactors userResetFactorsCmd `cmd:"" help:"Remove her second factors; her sessions end."`
 }
 
 // who names a subject by any login, or by id.
 type who struct {
-	Email string `arg:"" help:"Any of her logins, or her id."`
+	Login string `arg:"" help:"Any of her logins, or her id."`
 }
 
 func (w who) find(e *environment, h *app.House) (profile.Profile, error) {
-	p, err := h.Profiles.Find(e.ctx, w.Email)
+	p, err := h.Profiles.Find(e.ctx, w.Login)
 	if identity.KindOf(err) == identity.NotFound {
-		return p, identity.NotFound.Because(fmt.Sprintf("nobody has the login %q", w.Email))
+		return p, identity.NotFound.Because(fmt.Sprintf("nobody has the login %q; `gatehouse user list` shows everybody", w.Login))
 	}
 	return p, err
+}
+
+// userVerb is what all verbs about one subject take.
+type userVerb struct {
+	who
+	jsonFlag
+}
+
+// do runs a verb about the subject, and prints her as she is then, or the verb's words.
+func (v userVerb) do(e *environment, verb func(h *app.House, p profile.Profile) (said string, err error)) error {
+	return e.with(func(h *app.House) error {
+		p, err := v.find(e, h)
+		if err != nil {
+			return err
+		}
+		said, err := verb(h, p)
+		if err != nil {
+			return err
+		}
+		if !v.JSON {
+			return say(e, said)
+		}
+		after, err := h.Profiles.Of(e.ctx, p.Subject.ID)
+		if identity.KindOf(err) == identity.NotFound { // deleted: she is shown for the last time
+			after, err = p, nil
+		}
+		if err != nil {
+			return err
+		}
+		return object(e.Out, userObject(after))
+	})
+}
+
+func say(e *environment, text string) error {
+	_, err := fmt.Fprintln(e.Out, tame(text))
+	return err
+}
+
+// called is how people recognise her.
+func called(s identity.Subject) string {
+	if s.Email != "" {
+		return s.Email
+	}
+	return string(s.ID)
 }
 
 type userAddCmd struct {
@@ -41,20 +85,23 @@ type userAddCmd struct {
 	Name          string `help:"As displayed; the address if not given."`
 	Superadmin    bool   `help:"She may do everything."`
 	PasswordStdin bool   `help:"Read her password from standard input. Without it she has none, and uses a reset link."`
-	JSON          bool   `name:"json" help:"Print her as JSON."`
+	jsonFlag
 }
 
 func (c *userAddCmd) Run(e *environment) error {
 	in := manage.NewSubject{Email: c.Email, Name: c.Name, Superadmin: c.Superadmin, Verified: true}
 	if c.PasswordStdin {
-		pw, err := e.secret()
+		password, err := e.secret("password")
 		if err != nil {
 			return err
 		}
-		in.Password = pw
+		in.Password = password
 	}
-	return e.with(func(h *app.House) error {
+	return e.making(func(h *app.House) error {
 		s, err := h.Manage.Create(e.ctx, e.caller(), in)
+		if identity.KindOf(err) == identity.Conflict {
+			return identity.Conflict.Because(fmt.Sprintf("somebody has the login %q already; `gatehouse user show %[1]s` says who", c.Email))
+		}
 		if err != nil {
 			return err
 		}
@@ -65,49 +112,38 @@ func (c *userAddCmd) Run(e *environment) error {
 			}
 			return object(e.Out, userObject(p))
 		}
-		_, err = fmt.Fprintf(e.Out, "%s is made (%s)\n", s.Email, s.ID)
-		return err
+		return say(e, fmt.Sprintf("%s is made (%s)", s.Email, s.ID))
 	})
 }
 
 type userListCmd struct {
+	Prefix string `help:"Only those with a login that begins so." placeholder:"TEXT"`
+	Org    string `help:"Only members of the organisation with this key." placeholder:"KEY"`
 	listFlags
-	Prefix string `help:"Logins that begin so."`
-	Org    string `help:"Members of the organisation with this key."`
 }
 
 func (c *userListCmd) Run(e *environment) error {
 	return e.with(func(h *app.House) error {
-		f := identity.SubjectFilter{Prefix: strings.ToLower(c.Prefix), Limit: page}
+		f := identity.SubjectFilter{Prefix: strings.ToLower(c.Prefix)}
 		if c.Org != "" {
-			o, err := h.Profiles.OrganisationByKey(e.ctx, c.Org)
+			o, err := findOrg(e, h, c.Org)
 			if err != nil {
-				return fmt.Errorf("organisation %q: %w", c.Org, err)
+				return err
 			}
 			f.OrganisationID = o.ID
 		}
 		t := newTable(e.Out, c.JSON, "LOGIN", "NAME", "SUPERADMIN", "SUSPENDED", "LAST SIGN-IN", "ID")
-		defer t.end()
-		for {
-			list, err := h.Profiles.Subjects(e.ctx, f)
-			if err != nil {
-				return err
-			}
-			for _, s := range list {
-				t.row(subjectObject(s), s.Email, s.Name, yes(s.Superadmin), yes(!s.SuspendedAt.IsZero()), when(s.LastSignInAt), string(s.ID))
-				f.After = s.ID
-			}
-			if len(list) < page {
-				return nil
-			}
-		}
+		return t.end(each(func(limit int) ([]identity.Subject, error) {
+			f.Limit = limit
+			return h.Profiles.Subjects(e.ctx, f)
+		}, func(s identity.Subject) {
+			f.After = s.ID
+			t.row(subjectObject(s), s.Email, s.Name, yes(s.Superadmin), yes(!s.SuspendedAt.IsZero()), when(s.LastSignInAt), string(s.ID))
+		}))
 	})
 }
 
-type userShowCmd struct {
-	who
-	JSON bool `name:"json" help:"As JSON."`
-}
+type userShowCmd struct{ userVerb }
 
 func (c *userShowCmd) Run(e *environment) error {
 	return e.with(func(h *app.House) error {
@@ -118,9 +154,8 @@ func (c *userShowCmd) Run(e *environment) error {
 		if c.JSON {
 			return object(e.Out, userObject(p))
 		}
-		t := newTable(e.Out, false, p.Subject.Email, p.Subject.Name)
-		defer t.end()
 		s := p.Subject
+		t := newTable(e.Out, false, called(s), s.Name)
 		t.row(nil, "id", string(s.ID))
 		for _, l := range p.Logins {
 			t.row(nil, "login", l.Typed+" ("+string(l.Kind)+")")
@@ -136,65 +171,60 @@ func (c *userShowCmd) Run(e *environment) error {
 		}
 		for _, a := range p.Organisations {
 			for _, m := range a.Memberships {
-				t.row(nil, "member", strings.Trim(a.Organisation.Key+"/"+m.Site.Key, "/")+" "+m.Membership.Role)
+				t.row(nil, "member", strings.TrimSpace(strings.Trim(a.Organisation.Key+"/"+m.Site.Key, "/")+" "+m.Membership.Role))
 			}
 		}
-		return nil
+		return t.end(nil)
 	})
 }
 
-type userSuspendCmd struct{ who }
+type userSuspendCmd struct{ userVerb }
 
 func (c *userSuspendCmd) Run(e *environment) error {
-	return e.with(func(h *app.House) error {
-		p, err := c.find(e, h)
-		if err != nil {
-			return err
-		}
-		return h.Manage.Suspend(e.ctx, e.caller(), p.Subject.ID, "suspended by an operator")
+	return c.do(e, func(h *app.House, p profile.Profile) (string, error) {
+		err := h.Manage.Suspend(e.ctx, e.caller(), p.Subject.ID, "suspended by an operator")
+		return called(p.Subject) + " is suspended and signed out", lastSuperadmin(err)
 	})
 }
 
-type userResumeCmd struct{ who }
+type userResumeCmd struct{ userVerb }
 
 func (c *userResumeCmd) Run(e *environment) error {
-	return e.with(func(h *app.House) error {
-		p, err := c.find(e, h)
-		if err != nil {
-			return err
-		}
-		return h.Manage.Resume(e.ctx, e.caller(), p.Subject.ID)
+	return c.do(e, func(h *app.House, p profile.Profile) (string, error) {
+		return called(p.Subject) + " may sign in", h.Manage.Resume(e.ctx, e.caller(), p.Subject.ID)
 	})
 }
 
-type userDeleteCmd struct{ who }
+type userDeleteCmd struct{ userVerb }
 
 func (c *userDeleteCmd) Run(e *environment) error {
-	return e.with(func(h *app.House) error {
-		p, err := c.find(e, h)
-		if err != nil {
-			return err
-		}
-		return h.Manage.Delete(e.ctx, e.caller(), p.Subject.ID)
+	return c.do(e, func(h *app.House, p profile.Profile) (string, error) {
+		err := h.Manage.Delete(e.ctx, e.caller(), p.Subject.ID)
+		return fmt.Sprintf("%s is deleted (%s)", called(p.Subject), p.Subject.ID), lastSuperadmin(err)
 	})
+}
+
+// lastSuperadmin adds to the core's refusal what the operator can do about it.
+func lastSuperadmin(err error) error {
+	if identity.KindOf(err) == identity.Denied {
+		return identity.Denied.Because(explain(err) + ": make another one first, with `gatehouse user add EMAIL --superadmin --password-stdin`")
+	}
+	return err
 }
 
 type userSetPasswordCmd struct {
-	who
+	userVerb
 	MustChange bool `help:"She must change it at her next sign-in."`
 }
 
 func (c *userSetPasswordCmd) Run(e *environment) error {
-	pw, err := e.secret()
+	password, err := e.secret("password")
 	if err != nil {
 		return err
 	}
-	return e.with(func(h *app.House) error {
-		p, err := c.find(e, h)
-		if err != nil {
-			return err
-		}
-		return h.Manage.SetPassword(e.ctx, e.caller(), p.Subject.ID, manage.NewPassword{Password: pw, MustChange: c.MustChange, Reason: "set by an operator"})
+	return c.do(e, func(h *app.House, p profile.Profile) (string, error) {
+		return called(p.Subject) + " has a new password and is signed out", h.Manage.SetPassword(e.ctx, e.caller(), p.Subject.ID,
+			manage.NewPassword{Password: password, MustChange: c.MustChange, Reason: "set by an operator"})
 	})
 }
 
@@ -209,45 +239,42 @@ func (c *userSessionsCmd) Run(e *environment) error {
 		if err != nil {
 			return err
 		}
-		list, err := h.Profiles.SessionsOf(e.ctx, p.Subject.ID)
+		alive, err := aliveOf(e, h, p.Subject.ID)
 		if err != nil {
 			return err
 		}
-		t := sessionTable(e, c.JSON)
-		defer t.end()
-		for _, s := range list {
-			sessionRow(t, s)
-		}
-		return nil
+		t := newSessionTable(e, h, c.JSON)
+		t.show(alive)
+		return t.end(nil)
 	})
 }
 
-type userSignOutCmd struct{ who }
+type userSignOutCmd struct{ userVerb }
 
 func (c *userSignOutCmd) Run(e *environment) error {
-	return e.with(func(h *app.House) error {
-		p, err := c.find(e, h)
+	return c.do(e, func(h *app.House, p profile.Profile) (string, error) {
+		alive, err := aliveOf(e, h, p.Subject.ID)
 		if err != nil {
-			return err
+			return "", err
 		}
-		return h.Sessions.EndAll(e.ctx, e.caller(), p.Subject.ID, "", "signed out by an operator")
+		err = h.Sessions.EndAll(e.ctx, e.caller(), p.Subject.ID, "", "signed out by an operator")
+		return fmt.Sprintf("%s is signed out (%s)", called(p.Subject), countWord(len(alive), "session")), err
 	})
 }
 
-type userResetFactorsCmd struct{ who }
+type userResetFactorsCmd struct{ userVerb }
 
 func (c *userResetFactorsCmd) Run(e *environment) error {
-	return e.with(func(h *app.House) error {
-		p, err := c.find(e, h)
-		if err != nil {
-			return err
-		}
+	return c.do(e, func(h *app.House, p profile.Profile) (string, error) {
 		removed, err := h.Manage.ResetFactors(e.ctx, e.caller(), p.Subject.ID)
-		if err != nil {
-			return err
+		if len(removed) == 0 {
+			return called(p.Subject) + " has no second factor", err
 		}
-		_, err = fmt.Fprintf(e.Out, "removed %d second factors of %s\n", len(removed), p.Subject.Email)
-		return err
+		words := make([]string, len(removed))
+		for i, kind := range removed {
+			words[i] = string(kind)
+		}
+		return fmt.Sprintf("%s has no second factor any more (%s) and is signed out", called(p.Subject), strings.Join(words, ", ")), err
 	})
 }
 

@@ -1,11 +1,8 @@
 package cli
 
 import (
-	"fmt"
 	"runtime"
 	"runtime/debug"
-
-	"gatehouse/internal/config"
 )
 
 // Version is the module's, or the commit's where it was built from a checkout.
@@ -25,39 +22,12 @@ func Version() string {
 	return "devel"
 }
 
-type versionCmd struct {
-	JSON bool `name:"json" help:"As JSON."`
-}
+type versionCmd struct{ jsonFlag }
 
 func (c *versionCmd) Run(e *environment) error {
+	platform := runtime.GOOS + "/" + runtime.GOARCH
 	if c.JSON {
-		return object(e.Out, map[string]string{"version": Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+		return object(e.Out, map[string]string{"version": Version(), "go": runtime.Version(), "platform": platform})
 	}
-	_, err := fmt.Fprintf(e.Out, "gatehouse %s (%s, %s/%s)\n", Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
-}
-
-type explainCmd struct {
-	Config explainConfigCmd `cmd:"" help:"Every setting of this node."`
-}
-
-type explainConfigCmd struct {
-	Docs bool `help:"What each means instead, as in docs/configuration.md."`
-}
-
-func (c *explainConfigCmd) Run(e *environment) error {
-	if c.Docs {
-		_, err := fmt.Fprint(e.Out, config.Markdown())
-		return err
-	}
-	cfg, err := e.config()
-	if err != nil {
-		return err
-	}
-	t := newTable(e.Out, false, "SETTING", "VALUE", "FROM")
-	defer t.end()
-	for _, v := range cfg.Values() {
-		t.row(nil, v.Key, v.Value, v.Origin)
-	}
-	return nil
+	return say(e, "gatehouse "+Version()+" ("+runtime.Version()+", "+platform+")")
 }

@@ -254,7 +254,8 @@ func (c Config) Values() []Value {
 	out := make([]Value, len(settings))
 	for i, s := range settings {
 		out[i] = Value{s.Key, s.show(&c), c.Origin(s.Key)}
-		if out[i].Origin == "default" && s.Default != out[i].Value {
+		var d Config // its value as it is shown: 60s is 1m
+		if _ = s.parse(&d, raw{text: s.Default}); out[i].Origin == "default" && s.show(&d) != out[i].Value {
 			out[i].Origin = "derived"
 		}
 	}

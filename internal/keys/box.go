@@ -239,6 +239,15 @@ func VerifyMaster(ctx context.Context, store identity.Store, box *Box) error {
 	return nil
 }
 
+// Tied says whether a store belongs to a master key already.
+func Tied(ctx context.Context, store identity.Store) (bool, error) {
+	_, err := checkValue(ctx, store)
+	if errors.Is(err, identity.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func checkValue(ctx context.Context, store identity.Store) (kept []byte, err error) {
 	err = store.View(ctx, func(r identity.Reader) error {
 		setting, err := r.Setting(ctx, checkSetting)

@@ -278,7 +278,7 @@ func (r *Ring) Ensure(ctx context.Context, algorithms ...string) error {
 			return err
 		}
 		if r.state.Load().signer(alg, r.now()) == nil {
-			return identity.Unavailable.Wrap(fmt.Errorf("no %s signing key: another node holds the lease to make it", alg))
+			return identity.Unavailable.Wrap(fmt.Errorf("no %s signing key: it was removed as it was made", alg))
 		}
 	}
 	return nil
@@ -316,8 +316,8 @@ func (r *Ring) Maintain(ctx context.Context) error {
 	return r.removeExpired(ctx)
 }
 
-// replace makes a key of the algorithm that signs after lead, if the newest one in the store is still due when this node has
-// the lease. It reloads, and returns the newest key.
+// replace makes a key of the algorithm that signs after lead, if the newest one in the store is still due when this node's turn
+// has come. It reloads, and returns the newest key.
 func (r *Ring) replace(ctx context.Context, alg string, lead time.Duration, due func(newest *identity.SigningKey) bool) (identity.SigningKey, error) {
 	made, err := r.make(alg) // outside the transaction: an RSA key takes long
 	if err != nil {
@@ -327,8 +327,8 @@ func (r *Ring) replace(ctx context.Context, alg string, lead time.Duration, due 
 	err = r.Store.Update(ctx, func(tx identity.Tx) error {
 		newest = identity.SigningKey{}
 		now := r.now()
-		held, err := tx.Lease(ctx, "signing-key:"+alg, r.owner, now, rotationTTL)
-		if err != nil {
+		// Whether it is held does not matter: a node that made a key a moment ago must not keep an operator from rotating it.
+		if _, err := tx.Lease(ctx, "signing-key:"+alg, r.owner, now, rotationTTL); err != nil {
 			return err
 		}
 		// Read after the lease: where two nodes come at once, the second waits there and finds the first one's key here.
@@ -342,7 +342,7 @@ func (r *Ring) replace(ctx context.Context, alg string, lead time.Duration, due 
 				last = &rows[i]
 			}
 		}
-		if !held || !due(last) {
+		if !due(last) {
 			if last != nil {
 				newest = *last
 			}

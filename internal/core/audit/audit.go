@@ -134,6 +134,16 @@ func hidden(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
+// Visible writes a line of JSON without the characters that Line takes out, for terminals.
+func Visible(line []byte) []byte {
+	text, end := bytes.CutSuffix(line, []byte("\n"))
+	text = escape(text)
+	if end {
+		text = append(text, '\n')
+	}
+	return text
+}
+
 // escape writes the same JSON without hidden characters; inside JSON they can only stand in strings.
 func escape(text []byte) []byte {
 	if bytes.IndexFunc(text, hidden) < 0 {

@@ -3,12 +3,16 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
+
+// ErrEmpty is a database that nobody has made a schema in, where that may not be done now.
+var ErrEmpty = errors.New(`the database is empty: run "gatehouse migrate", or start without --no-migrate`)
 
 // Migrator brings one engine's schema to what this program knows. Steps expand first and contract in a later release,
 // so that the program before still runs on the schema after.
@@ -48,8 +52,10 @@ func (m Migrator) Current(ctx context.Context) (bool, error) {
 	switch {
 	case version > newest:
 		return false, fmt.Errorf("the database has schema %d and this gatehouse knows %d: run the newer gatehouse that wrote it, or restore a backup", version, newest)
+	case version < 1 && m.Refuse:
+		return false, ErrEmpty
 	case version < newest && m.Refuse:
-		return false, fmt.Errorf("the database has schema %d and this gatehouse needs %d: run \"gatehouse migrate\", or start without --no-migrate", max(version, 0), newest)
+		return false, fmt.Errorf("the database has schema %d and this gatehouse needs %d: run \"gatehouse migrate\", or start without --no-migrate", version, newest)
 	}
 	return version == newest, nil
 }

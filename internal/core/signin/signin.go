@@ -16,7 +16,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -490,7 +489,7 @@ func (s *Service) locked(ctx context.Context, r identity.Reader, caller identity
 	if byLogin.LockedAt(now, limit.Tries) {
 		return identity.Locked.After(byLogin.ExpiresAt.Sub(now), "too many failed tries; wait and try again"), nil
 	}
-	if address := addressKey(caller.Address); address != "" {
+	if address := addressKey(caller); address != "" {
 		byAddress, err := r.Attempts(ctx, address)
 		if err != nil {
 			return nil, err
@@ -536,7 +535,7 @@ func (s *Service) countFailure(ctx context.Context, tx identity.Tx, caller ident
 			return err
 		}
 	}
-	if address := addressKey(caller.Address); address != "" {
+	if address := addressKey(caller); address != "" {
 		if _, err := tx.CountAttempt(ctx, address, now, s.Limits.AddressWindow); err != nil {
 			return err
 		}
@@ -550,20 +549,11 @@ func loginKey(folded string) string {
 	return "login:" + hex.EncodeToString(sum[:])
 }
 
-// addressKey names the sender's network: IPv4 as it is, IPv6 by its /64, which one customer holds whole.
-func addressKey(address string) string {
-	a, err := netip.ParseAddr(address)
-	if err != nil {
+// addressKey names the sender's network among the counters; "" where there is none, as for the command line.
+func addressKey(caller identity.Caller) string {
+	network := caller.Network()
+	if network == "" {
 		return ""
 	}
-	a = a.Unmap().WithZone("")
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	network, err := a.Prefix(bits)
-	if err != nil {
-		return ""
-	}
-	return "address:" + network.String()
+	return "address:" + network
 }

@@ -12,10 +12,10 @@ import (
 // lag is how soon every node must refuse what was ended on one (design: one second).
 const lag = time.Second
 
-func twoNodes(t *testing.T) (*house, *node, *node) {
+func twoNodes(t *testing.T, env ...string) (*house, *node, *node) {
 	t.Helper()
 	key := base64.StdEncoding.EncodeToString([]byte("a master key of 32 bytes, shared"))
-	h := newHouse(t, "GATEHOUSE_DATABASE="+storetest.PostgresURL(t), "GATEHOUSE_MASTER_KEY="+key)
+	h := newHouse(t, append(env, "GATEHOUSE_DATABASE="+storetest.PostgresURL(t), "GATEHOUSE_MASTER_KEY="+key)...)
 	var a, b *node
 	// Both find an empty database at the same moment; both must come up.
 	var both sync.WaitGroup

@@ -421,6 +421,16 @@ func holderOf(kind string) string {
 	return "ada@example.test"
 }
 
+// holder is holderOf, but somebody new where the recipe changes her password.
+func (h *house) holder(t testing.TB, r recipe, kind string) string {
+	t.Helper()
+	login := holderOf(kind)
+	if r.op == "updatePassword" || r.op == "resetPassword" || r.op == "submitReset" {
+		_, login = h.newPerson(t, false)
+	}
+	return login
+}
+
 // recipe is a way to ask for an operation such that nothing but the right token is missing.
 type recipe struct {
 	door identity.Door
@@ -723,7 +733,14 @@ func (h *house) events(t testing.TB, since int64) []identity.Event {
 	t.Helper()
 	var list []identity.Event
 	h.view(t, func(ctx context.Context, r identity.Reader) (err error) {
-		list, err = r.Events(ctx, identity.EventFilter{Limit: 1000})
+		list, err = r.Events(ctx, identity.EventFilter{Limit: 100})
+		for err == nil && len(list) > 0 && len(list)%100 == 0 && list[len(list)-1].Seq > since {
+			var more []identity.Event
+			if more, err = r.Events(ctx, identity.EventFilter{Limit: 100, Before: list[len(list)-1].Seq}); len(more) == 0 {
+				break
+			}
+			list = append(list, more...)
+		}
 		return err
 	})
 	list = slices.DeleteFunc(list, func(e identity.Event) bool { return e.Seq <= since })

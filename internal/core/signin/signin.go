@@ -442,8 +442,10 @@ func (s *Service) finish(ctx context.Context, tx identity.Tx, caller identity.Ca
 		if err != nil {
 			return Outcome{}, nil, err
 		}
+		herself := caller
+		herself.ActorID = c.Subject.ID
 		change := credential.Change{
-			Caller: caller, SubjectID: c.Subject.ID, Hash: todo.NewHash, Based: &current, Reason: "changed at sign-in",
+			Caller: herself, SubjectID: c.Subject.ID, Hash: todo.NewHash, Based: &current, Reason: "changed at sign-in",
 		}
 		if err := s.Passwords.SetIn(ctx, tx, change); err != nil {
 			return Outcome{}, nil, err

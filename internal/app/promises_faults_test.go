@@ -1,0 +1,388 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"gatehouse/internal/app/apptest"
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/identity"
+	"gatehouse/internal/store/storetest"
+)
+
+// how a call of the store fails.
+type how string
+
+const (
+	before   how = "before anything happened"
+	rolled   how = "after the writes, which are rolled back"
+	answered how = "after the commit: the answer is lost"
+)
+
+// faulty is a real store whose n-th call fails.
+type faulty struct {
+	identity.Store
+
+	mu     sync.Mutex
+	at     int // the call that fails, from 1, or everyCall; 0: none
+	how    how
+	calls  int
+	fired  bool
+	refuse func(identity.Event) bool // audit rows that cannot be written; nil: none
+}
+
+// everyCall: the store is away.
+const everyCall = -1
+
+var errInjected = errors.New("injected")
+
+func (f *faulty) arm(at int, how how) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at, f.how, f.calls, f.fired = at, how, 0, false
+}
+
+// disarm says whether the fault happened, and how many calls there were.
+func (f *faulty) disarm() (fired bool, calls int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at = 0
+	return f.fired, f.calls
+}
+
+func (f *faulty) next() (how, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls++
+	if f.at == 0 || f.at != everyCall && f.calls != f.at {
+		return "", false
+	}
+	f.fired = true
+	return f.how, true
+}
+
+func unavailable() error { return identity.Unavailable.Wrap(errInjected) } // as the engines say it
+
+func (f *faulty) View(ctx context.Context, read func(identity.Reader) error) error {
+	if how, now := f.next(); now {
+		if how != before {
+			_ = f.Store.View(ctx, read) // what it read is lost
+		}
+		return unavailable()
+	}
+	return f.Store.View(ctx, read)
+}
+
+func (f *faulty) Update(ctx context.Context, write func(identity.Tx) error) error {
+	guarded := func(tx identity.Tx) error { return write(deaf{tx, f}) }
+	how, now := f.next()
+	if !now {
+		return f.Store.Update(ctx, guarded)
+	}
+	switch how {
+	case rolled:
+		return f.Store.Update(ctx, func(tx identity.Tx) error {
+			if err := guarded(tx); err != nil {
+				return err
+			}
+			return unavailable()
+		})
+	case answered:
+		if err := f.Store.Update(ctx, guarded); err != nil {
+			return err
+		}
+	}
+	return unavailable()
+}
+
+// deaf is a transaction in which some audit rows cannot be written.
+type deaf struct {
+	identity.Tx
+	f *faulty
+}
+
+func (d deaf) Record(ctx context.Context, e *identity.Event) error {
+	if d.f.refuse != nil && d.f.refuse(*e) {
+		return unavailable()
+	}
+	return d.Tx.Record(ctx, e)
+}
+
+// story is one thing that a client wants, and how it gets it after all.
+type story struct {
+	name string
+	// begin prepares what comes before and gives the request, and what the client does when it was refused: it sends the same
+	// again, and where that cannot be good any more, what people do then.
+	begin func(t *testing.T, h *house) (ask request, again func(t *testing.T) bool)
+}
+
+func stories() []story {
+	var all []story
+	add := func(name string, begin func(t *testing.T, h *house) (request, func(t *testing.T) bool)) {
+		all = append(all, story{name, begin})
+	}
+	for _, door := range doors {
+		add("sign-in at "+string(door), func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+			_, login := h.newPerson(t, false)
+			ask := signIns[door](login, passphrase)
+			return ask, func(*testing.T) bool { return h.send(ask).ok() }
+		})
+		add("wrong password at "+string(door), func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+			_, login := h.newPerson(t, false)
+			return signIns[door](login, "wrong"), func(*testing.T) bool { return h.send(signIns[door](login, passphrase)).ok() }
+		})
+	}
+	for _, kind := range []string{nxRefresh, insightsRefresh, titanFull, wifiRefresh, oidcRefr} {
+		add("refresh of "+kind, func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+			_, login := h.newPerson(t, false)
+			ask := asks(kind).make(t, h, h.print(t, kind, login))
+			h.Clock.Advance(time.Second)
+			switch kind {
+			case nxRefresh:
+				ask.body = `{"GrantType":"RefreshToken"}`
+			case titanFull:
+				ask.target = "/auth/refresh"
+			}
+			return ask, func(t *testing.T) bool {
+				// openwifi has no grace: a spent token that comes again ends the session, and she signs in.
+				return h.send(ask).ok() || kind == wifiRefresh && h.honoured(t, kind, h.print(t, kind, login))
+			}
+		})
+	}
+	for _, kind := range []string{titanCode, wifiChallenge} {
+		add("code of "+kind, func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+			_, login := h.newPerson(t, true)
+			token := h.print(t, kind, login)
+			h.Clock.Advance(30 * time.Second)
+			ask := asks(kind).make(t, h, token)
+			return ask, func(t *testing.T) bool {
+				if h.send(ask).ok() {
+					return true
+				}
+				token := h.print(t, kind, login) // the code was spent, and nobody heard of the session
+				h.Clock.Advance(30 * time.Second)
+				return h.send(asks(kind).make(t, h, token)).ok()
+			}
+		})
+	}
+	for kind, ask := range map[string]request{
+		nxAccess: {method: "POST", target: "/auth/authenticate/signout"}, titanFull: {method: "POST", target: "/auth/invalidate"}, wifiAccess: {method: "DELETE", target: "/api/v1/oauth2/"},
+	} {
+		add("sign-out of "+kind, func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+			_, login := h.newPerson(t, false)
+			ask := ask
+			ask.bearer = h.print(t, kind, login)
+			if kind == wifiAccess {
+				ask.target += ask.bearer
+			}
+			return ask, func(t *testing.T) bool {
+				return (h.send(ask).ok() || true) && !h.honoured(t, kind, ask.bearer)
+			}
+		})
+	}
+	for kind, ask := range map[string]request{
+		nxAccess: {method: "GET", target: "/auth/configuration"}, insightsAccess: {method: "GET", target: "/api/v2/users/loggedIn/detail"},
+		titanFull: {method: "POST", target: "/auth/hub/invalidate"}, wifiAccess: {method: "GET", target: "/api/v1/oauth2?me=true"},
+	} {
+		add("use of "+kind, func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+			_, login := h.newPerson(t, false)
+			ask := ask
+			ask.bearer = h.print(t, kind, login)
+			return ask, func(*testing.T) bool { return h.send(ask).ok() }
+		})
+	}
+	add("registration", func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+		login := h.newAddress(t)
+		ask := request{method: "POST", target: "/auth/user", from: "198.51.100.7", body: object("Email", login, "Password", passphrase, "Name", "N", "Company", "C "+login, "AcceptEULA", "true")}
+		return ask, func(*testing.T) bool {
+			a := h.send(ask)
+			return a.ok() || a.status == http.StatusConflict && h.send(signIns["nx"](login, passphrase)).ok()
+		}
+	})
+	add("forgotten password", func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+		_, login := h.newPerson(t, false)
+		ask := request{method: "POST", target: "/auth/authenticate/forgot-password", body: object("Email", login)}
+		return ask, func(t *testing.T) bool { return h.send(ask).ok() && h.resetLink(t, login) != "" }
+	})
+	add("reset by link", func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+		_, login := h.newPerson(t, false)
+		ask := request{method: "POST", target: "/auth/authenticate/reset-password", body: object("Token", h.resetLink(t, login), "Password", anotherOne)}
+		return ask, func(*testing.T) bool {
+			a := h.send(ask)
+			return (a.ok() || a.status == http.StatusBadRequest) && h.send(signIns["nx"](login, anotherOne)).ok()
+		}
+	})
+	add("change of one's own password", func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+		_, login := h.newPerson(t, false)
+		ask := request{method: "POST", target: "/auth/authenticate/update-password", bearer: h.print(t, nxAccess, login), body: object("CurrentPassword", passphrase, "NewPassword", anotherOne)}
+		return ask, func(*testing.T) bool {
+			_ = h.send(ask)
+			return h.send(signIns["nx"](login, anotherOne)).ok()
+		}
+	})
+	add("a client's own token", func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+		ask := formOf("/oauth2/token", "grant_type", "client_credentials", "client_id", "robot", "client_secret", clientSecret)(t, h, "")
+		return ask, func(*testing.T) bool { return h.send(ask).ok() }
+	})
+	add("introspection", func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+		ask := formOf("/oauth2/introspect", "token", h.print(t, nxAccess, "ada@example.test"), "client_id", "robot", "client_secret", clientSecret)(t, h, "")
+		return ask, func(*testing.T) bool { return h.send(ask).body != `{"active":false}` }
+	})
+	return all
+}
+
+// The store fails at the n-th call, for every n, in three ways: the client reads success or 503 in the door's words, never
+// another 5xx and never that it did something wrong; what happened is whole; and it gets what it wanted after all (P5, P6).
+func TestNthFault(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		f := &faulty{Store: store}
+		h := newHouse(t, apptest.Options{Store: f})
+		fired := 0
+		for _, s := range stories() {
+			for _, how := range []how{before, rolled, answered} {
+				for n := 1; ; n++ {
+					name := fmt.Sprintf("%s, call %d fails %s", s.name, n, how)
+					ask, again := s.begin(t, h)
+					h.forget()
+					mark, first := h.mark(t)
+					f.arm(n, how)
+					a := h.send(ask)
+					happened, _ := f.disarm()
+					if !happened {
+						if n == 1 && s.name != "a client's own token" {
+							t.Fatalf("%s: the store was not asked at all", name)
+						}
+						break
+					}
+					fired++
+					if !a.ok() && a.status != http.StatusServiceUnavailable && !(s.name[:5] == "wrong" && a.status < 500) {
+						t.Errorf("%s: %v", name, a)
+					}
+					if a.status == http.StatusServiceUnavailable && a.header.Get("Content-Type") == "" {
+						t.Errorf("%s: no body", name)
+					}
+					h.consistent(t, name, mark, first)
+					if !again(t) {
+						t.Errorf("%s: it does not work afterwards either", name)
+					}
+				}
+			}
+		}
+		h.sealed(t)
+		t.Logf("%d faults", fired)
+		if fired < 150 {
+			t.Errorf("only %d faults happened", fired)
+		}
+	})
+}
+
+// forget empties the memory of the node, so that a story asks the store as a node that just started does.
+func (h *house) forget() {
+	all := []identity.Change{{Kind: identity.EverythingChanged}}
+	h.Sessions.Changed(all)
+	h.Policies.Changed(all)
+	h.Grants.Changed(all)
+}
+
+// consistent: each session that began since a mark has its audit row, and each row its session.
+func (h *house) consistent(t *testing.T, name string, mark int64, first identity.SessionID) {
+	t.Helper()
+	said := map[identity.SessionID]bool{}
+	for _, e := range h.events(t, mark) {
+		if e.Outcome != audit.OK || e.Action != "signin" && e.Action != "signup" && e.Action != "session.end" {
+			continue
+		}
+		said[e.SessionID] = true
+		h.view(t, func(ctx context.Context, r identity.Reader) error {
+			s, err := r.Session(ctx, e.SessionID)
+			if err != nil || (e.Action == "session.end") == s.EndedAt.IsZero() {
+				t.Errorf("%s: the audit log says %s of session %s, which is %+v (%v)", name, e.Action, e.SessionID, s, err)
+			}
+			return nil
+		})
+	}
+	h.view(t, func(ctx context.Context, r identity.Reader) error {
+		list, err := r.Sessions(ctx, first, 100)
+		for _, s := range list {
+			if !said[s.ID] {
+				t.Errorf("%s: nothing in the audit log of session %s", name, s.ID)
+			}
+		}
+		return err
+	})
+}
+
+// mark moves the clock to an instant whose ids are later than all before, and gives it as audit row and as session.
+func (h *house) mark(t *testing.T) (int64, identity.SessionID) {
+	t.Helper()
+	h.Clock.Advance(time.Millisecond)
+	id, err := identity.NewID(h.Clock.Now(), zeros{})
+	must(t, err)
+	return h.lastEvent(t), identity.SessionID(id)
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// sealed chains what was recorded and verifies it.
+func (h *house) sealed(t *testing.T) {
+	t.Helper()
+	for {
+		n, err := h.Sealer.SealOnce(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	sum, err := h.Sealer.Verify(t.Context(), func(p audit.Problem) { t.Errorf("audit log: %+v", p) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum.Rows == 0 {
+		t.Error("the audit log is empty")
+	}
+}
+
+// While the store is away every door says so in its words, and nothing that was refused opens: not a token that was never
+// looked at, not a password (P6).
+func TestStoreAway(t *testing.T) {
+	f := &faulty{Store: storetest.SQLite(t)}
+	h := newHouse(t, apptest.Options{Store: f})
+	valid := newValidator(t, h)
+	shown := map[string]string{}
+	for _, kind := range tokenKinds {
+		shown[kind] = h.print(t, kind, holderOf(kind))
+	}
+	for _, r := range recipes {
+		tokens := r.takes
+		if tokens == nil {
+			tokens = []string{""}
+		}
+		for _, kind := range tokens {
+			ask := r.make(t, h, shown[kind])
+			h.forget()
+			f.arm(everyCall, before)
+			a := h.send(ask)
+			if fired, _ := f.disarm(); !fired {
+				continue // it needs no store
+			}
+			if a.status != http.StatusServiceUnavailable && !(r.op == "status" || r.op == "statusAtRoot") {
+				t.Errorf("%s with %s, the store away: %v", r.name(), kind, a)
+			} else if err := valid(r.door, ask, a); err != nil {
+				t.Errorf("%s, the store away: %v", r.name(), err)
+			}
+			h.forget()
+		}
+	}
+}

@@ -26,8 +26,8 @@ const NoFactor identity.CredentialKind = "none"
 
 // Service answers from memory; policies change rarely, and the feed says when.
 type Service struct {
-	Now   func() time.Time // nil: time.Now
-	Stale func() bool      // the feed cannot be read: ask the store each time; nil: it always can
+	Now   func() time.Time
+	Stale func() bool // the feed cannot be read: ask the store each time; nil: it always can
 
 	mu      sync.RWMutex
 	known   map[identity.PolicyID]identity.Policy // nil: to be read
@@ -38,19 +38,12 @@ type Service struct {
 // still sees what was, and kept for good it would undo the change here.
 const settled = 30 * time.Second
 
-func (s *Service) now() time.Time {
-	if s.Now == nil {
-		return time.Now()
-	}
-	return s.Now()
-}
-
 // Changed forgets what was read. It is a listener of the change feed.
 func (s *Service) Changed(changes []identity.Change) {
 	for _, c := range changes {
 		if c.Kind == identity.PolicyChanged || c.Kind == identity.EverythingChanged {
 			s.mu.Lock()
-			s.known, s.changed = nil, s.now()
+			s.known, s.changed = nil, s.Now()
 			s.mu.Unlock()
 			return
 		}
@@ -76,7 +69,7 @@ func (s *Service) all(ctx context.Context, r identity.Reader) (map[identity.Poli
 		return known, nil // it may hold what is never committed
 	}
 	s.mu.Lock()
-	if s.changed.Equal(changed) && (changed.IsZero() || s.now().Sub(changed) >= settled) {
+	if s.changed.Equal(changed) && (changed.IsZero() || s.Now().Sub(changed) >= settled) {
 		s.known = known
 	}
 	s.mu.Unlock()

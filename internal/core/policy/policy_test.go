@@ -365,7 +365,7 @@ func TestPoliciesAreReadOnceUntilTheyChange(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		h := &house{Core: coretest.New(t, store), t: t}
 		s := h.Person()
-		elsewhere := &policy.Service{} // another node's: hears of changes by the feed's tail alone
+		elsewhere := &policy.Service{Now: h.Clock.Now} // another node's: hears of changes by the feed's tail alone
 		readings := 0
 		length := func(service *policy.Service, during func()) (length int) {
 			t.Helper()
@@ -415,7 +415,7 @@ func TestPoliciesAreReadOnceUntilTheyChange(t *testing.T) {
 		}
 
 		// A reading that failed says nothing about policies, and the next one is made.
-		broken := &policy.Service{}
+		broken := &policy.Service{Now: h.Clock.Now}
 		h.View(func(r identity.Reader) error {
 			if _, err := broken.Of(t.Context(), away{r}, s, nil); !errors.Is(err, identity.Unavailable) {
 				t.Errorf("a store that does not answer gives %v, want %v", err, identity.Unavailable)

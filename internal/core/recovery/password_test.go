@@ -198,6 +198,7 @@ func TestForgotIsAlikeForEverybody(t *testing.T) {
 		h := build(t, store)
 		counting := &countingStore{Store: store}
 		h.Service.Store = counting
+		var work []string // of the first one, who is known
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				var s identity.Subject
@@ -214,8 +215,11 @@ func TestForgotIsAlikeForEverybody(t *testing.T) {
 				h.mailed()
 				before := len(h.messages())
 				secret := h.forgot(login)
-				if want := []string{"count", "subject", "ticket", "message", "event"}; !slices.Equal(counting.calls, want) {
-					t.Errorf("the work is %v, want %v", counting.calls, want)
+				if work == nil {
+					work = counting.calls
+				}
+				if !slices.Contains(work, "message") || !slices.Equal(counting.calls, work) {
+					t.Errorf("the work is %v, want %v as for a known login", counting.calls, work)
 				}
 				rows := h.messages()
 				if len(rows) != before+1 || len(rows[0].Sealed) < 100 || rows[0].Template != deliver.PasswordReset {

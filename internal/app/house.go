@@ -146,7 +146,7 @@ func (h *House) core(o Options) error {
 	}
 	h.Audit = &audit.Log{Now: h.now, Rand: h.rand}
 	h.Feed = &feed.Tail{Store: h.Store, Now: h.now}
-	h.Policies = &policy.Service{}
+	h.Policies = &policy.Service{Now: h.now, Stale: h.Feed.Stale}
 	h.Sessions = &session.Service{
 		Store: h.Store, Log: h.Audit, Policies: h.Policies, Keys: h.Box, Rules: h.rules(), Stale: h.Feed.Stale, Now: h.now, Rand: h.rand,
 	}

@@ -33,8 +33,12 @@ type Service struct {
 
 const mailTemplate = "password-reset"
 
-// mailsPerHour bounds how often strangers can have one person mailed.
-const mailsPerHour = 5
+const (
+	// mailsPerHour bounds how often strangers can have one person mailed, by whichever of her logins.
+	mailsPerHour = 5
+	// asksPerHour bounds what one network can have written, known logins or not: whoever waits for a link waits behind it.
+	asksPerHour = 60
+)
 
 // ForgotInput asks for a link.
 type ForgotInput struct {
@@ -45,7 +49,7 @@ type ForgotInput struct {
 }
 
 // Forgot mails a link to whoever has the login, and answers alike, with the same work, where nobody has it: a ticket and a mail
-// are written in either case, but the decoy's belongs to nobody and is never sent.
+// are written in either case, but the decoy's belongs to nobody and is never sent. Its refusal is Throttled.
 func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 	folded, err := login.Fold(in.Login)
 	if err != nil {
@@ -56,15 +60,31 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 		return err
 	}
 	secret := identity.Secret(base64.RawURLEncoding.EncodeToString(random[:]))
-	return s.Store.Update(ctx, func(tx identity.Tx) error {
+	var refusal error
+	err = s.Store.Update(ctx, func(tx identity.Tx) error {
+		refusal = nil
 		now := s.Now()
-		sum := sha256.Sum256([]byte(folded))
-		asked, err := tx.CountAttempt(ctx, "mail:"+base64.RawURLEncoding.EncodeToString(sum[:]), now, time.Hour)
-		if err != nil {
-			return err
+		if network := in.Caller.Network(); network != "" {
+			asked, err := tx.CountAttempt(ctx, "forgot:"+network, now, time.Hour)
+			if err != nil {
+				return err
+			}
+			if asked.Count > asksPerHour {
+				refusal = identity.Throttled.After(asked.ExpiresAt.Sub(now), "too many requests from this address; wait and try again")
+				return nil
+			}
 		}
 		subject, err := tx.SubjectByLogin(ctx, string(folded))
 		if err != nil && !errors.Is(err, identity.NotFound) {
+			return err
+		}
+		key := string(subject.ID)
+		if key == "" {
+			sum := sha256.Sum256([]byte(folded))
+			key = base64.RawURLEncoding.EncodeToString(sum[:])
+		}
+		asked, err := tx.CountAttempt(ctx, "mail:"+key, now, time.Hour)
+		if err != nil {
 			return err
 		}
 		to := subject.Email
@@ -93,6 +113,10 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 		}
 		return s.Log.Record(ctx, tx, in.Caller, audit.Entry{Action: "recovery.request", SubjectID: subject.ID})
 	})
+	if err != nil {
+		return err
+	}
+	return refusal
 }
 
 // ResetInput spends a link.

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"os/user"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -129,7 +130,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 	if err != nil {
 		var parse *kong.ParseError
 		if errors.As(err, &parse) {
-			fmt.Fprintf(p.Err, "gatehouse: %s\nTry: gatehouse %s--help\n", tame(mistake(err)), commandOf(parse))
+			fmt.Fprintf(p.Err, "gatehouse: %s\nTry: gatehouse %s--help\n", tame(mistake(parse, parser.Model.Node)), commandOf(parse))
 			return misused
 		}
 		return fail(ctx, p, err)
@@ -139,8 +140,22 @@ func Run(ctx context.Context, args []string, p Process) int {
 }
 
 // mistake gives the parser's words with arguments spelled as the help spells them.
-func mistake(err error) string {
-	return placeholder.ReplaceAllStringFunc(strings.ReplaceAll(err.Error(), `"`, ""), func(s string) string { return strings.ToUpper(s[1 : len(s)-1]) })
+func mistake(err *kong.ParseError, root *kong.Node) string {
+	text := placeholder.ReplaceAllStringFunc(strings.ReplaceAll(err.Error(), `"`, ""), func(s string) string { return strings.ToUpper(s[1 : len(s)-1]) })
+	// Settings are suggested only where there is nothing nearer: they are flags of every command, and most mean nothing to it.
+	problem, suggested, ok := strings.Cut(text, ", did you mean one of ")
+	if !ok {
+		return text
+	}
+	hidden := map[string]bool{}
+	for _, f := range root.Flags {
+		hidden["--"+f.Name] = f.Hidden
+	}
+	words := strings.Split(strings.TrimSuffix(suggested, "?"), ", ")
+	if near := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return hidden[w] }); len(near) > 0 {
+		words = near
+	}
+	return problem + ", did you mean " + strings.Join(words, " or ") + "?"
 }
 
 var placeholder = regexp.MustCompile(`<[a-z-]+>`)

@@ -85,11 +85,10 @@ func complete(root *kong.Node, words []string) []string {
 		case strings.HasPrefix(word, "-"):
 			pending = awaits(node, word)
 		default:
-			for _, child := range node.Children {
-				if child.Name == word {
-					node = child
-					break
-				}
+			if i := slices.IndexFunc(node.Children, func(child *kong.Node) bool { return child.Name == word }); i >= 0 {
+				node = node.Children[i]
+			} else if len(node.Children) > 0 {
+				return nil // no command is called so
 			}
 		}
 	}

@@ -177,8 +177,12 @@ type clientCache struct {
 
 type knownClient struct {
 	client identity.Client
+	readAt time.Time
 	right  []byte // HMAC of the secret that was right; nil: none was yet
 }
+
+// keptFor bounds what is remembered without a word from the feed: a transaction that outlasts the tail's patience is never told of.
+const keptFor = time.Minute
 
 // maxClients bounds the cache; past it, it starts anew. An installation has tens of clients.
 const maxClients = 10_000
@@ -186,23 +190,25 @@ const maxClients = 10_000
 // client knows one, or reads it where that may be out of date because the feed cannot be read.
 func (s *Service) client(ctx context.Context, id identity.ClientID) (identity.Client, bool, error) {
 	held, changes, ok := s.clients.get(id)
-	if ok && !s.Sessions.Stale() {
-		return held, true, nil
+	if ok {
+		if age := s.Sessions.Now().Sub(held.readAt); age >= 0 && age < keptFor && !s.Sessions.Stale() {
+			return held.client, true, nil
+		}
 	}
-	return s.clients.read(ctx, s.Store, id, changes)
+	return s.read(ctx, id, changes)
 }
 
-func (c *clientCache) get(id identity.ClientID) (client identity.Client, changes int, ok bool) {
+func (c *clientCache) get(id identity.ClientID) (held knownClient, changes int, ok bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	held, ok := c.clients[id]
-	return held.client, c.changes, ok
+	held, ok = c.clients[id]
+	return held, c.changes, ok
 }
 
 // read gives a client from the store, and keeps it if none has changed since changes were counted.
-func (c *clientCache) read(ctx context.Context, store identity.Store, id identity.ClientID, changes int) (identity.Client, bool, error) {
+func (s *Service) read(ctx context.Context, id identity.ClientID, changes int) (identity.Client, bool, error) {
 	var client identity.Client
-	err := store.View(ctx, func(r identity.Reader) (err error) {
+	err := s.Store.View(ctx, func(r identity.Reader) (err error) {
 		client, err = r.Client(ctx, id)
 		return err
 	})
@@ -212,19 +218,25 @@ func (c *clientCache) read(ctx context.Context, store identity.Store, id identit
 	if err != nil {
 		return client, false, err
 	}
+	s.clients.keep(client, s.Sessions.Now(), changes)
+	return client, true, nil
+}
+
+// keep remembers a client, unless one may have changed while it was read.
+func (c *clientCache) keep(client identity.Client, readAt time.Time, changes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changes == changes { // or it may have changed while we read
-		if c.clients == nil || len(c.clients) >= maxClients {
-			c.clients = map[identity.ClientID]knownClient{}
-		}
-		known := knownClient{client: client}
-		if held, ok := c.clients[id]; ok && held.client.SecretHash == client.SecretHash {
-			known.right = held.right
-		}
-		c.clients[id] = known
+	if c.changes != changes {
+		return
 	}
-	return client, true, nil
+	if c.clients == nil || len(c.clients) >= maxClients {
+		c.clients = map[identity.ClientID]knownClient{}
+	}
+	known := knownClient{client: client, readAt: readAt}
+	if held, ok := c.clients[client.ID]; ok && held.client.SecretHash == client.SecretHash {
+		known.right = held.right
+	}
+	c.clients[client.ID] = known
 }
 
 func (c *clientCache) sum(client identity.Client, secret identity.Secret) []byte {

@@ -103,3 +103,40 @@ func TestStaleFeedAsksTheStoreForClients(t *testing.T) {
 		}
 	})
 }
+
+// Without a word from the feed, a remembered client is read again after a minute; its secret needs no slow check for that.
+func TestClientsAreRememberedForAMinute(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		c := coretest.New(t, store)
+		hasher := &slow{Hasher: c.Grants.Hasher}
+		c.Grants.Hasher = hasher
+		client := register(t, c, "app", "chosen by hand")
+		authenticate := func() error {
+			_, err := c.Grants.Authenticate(t.Context(), coretest.Caller(coretest.Door), client.ID, "chosen by hand")
+			return err
+		}
+		for range 3 {
+			if err := authenticate(); err != nil {
+				t.Fatal(err)
+			}
+			c.Clock.Advance(time.Minute)
+		}
+		if hasher.checked != 1 {
+			t.Errorf("the secret was checked the slow way %d times, want once", hasher.checked)
+		}
+		if err := authenticate(); err != nil {
+			t.Fatal(err)
+		}
+		c.Update(func(tx identity.Tx) error { // a transaction that the tail gave up waiting for
+			client.SuspendedAt = c.Clock.Now()
+			return tx.UpdateClient(t.Context(), client)
+		})
+		if err := authenticate(); err != nil {
+			t.Fatal(err)
+		}
+		c.Clock.Advance(time.Minute)
+		if err := authenticate(); !errors.Is(err, identity.ClientInvalid) {
+			t.Errorf("a minute later: %v, want %v", err, identity.ClientInvalid)
+		}
+	})
+}

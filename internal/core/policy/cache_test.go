@@ -97,5 +97,24 @@ func TestAStaleFeedAsksTheStore(t *testing.T) {
 		expect(t, c, "remembered", identity.FactorOptional)
 		c.Stale.Store(true)
 		expect(t, c, "while the feed is stale", identity.FactorNeeded)
+		c.Stale.Store(false)
+		expect(t, c, "once it can be read", identity.FactorNeeded)
+	})
+}
+
+// Without a word from the feed, what is remembered is read again after a minute.
+func TestPoliciesAreRememberedForAMinute(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		c := coretest.New(t, store)
+		expect(t, c, "at first", identity.FactorOptional)
+		c.Update(func(tx identity.Tx) error { // a transaction that the tail gave up waiting for
+			return tx.SavePolicy(t.Context(), identity.Policy{
+				ID: "01a0b000-0000-7000-8000-000000000001", Key: identity.DefaultPolicyKey, SecondFactor: identity.FactorNeeded,
+				CreatedAt: c.Clock.Now(), UpdatedAt: c.Clock.Now(),
+			})
+		})
+		expect(t, c, "remembered", identity.FactorOptional)
+		c.Clock.Advance(time.Minute)
+		expect(t, c, "a minute later", identity.FactorNeeded)
 	})
 }

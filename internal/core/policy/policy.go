@@ -31,8 +31,12 @@ type Service struct {
 
 	mu      sync.RWMutex
 	known   map[identity.PolicyID]identity.Policy // nil: to be read
-	changed time.Time                             // when a policy last did
+	readAt  time.Time
+	changed time.Time // when a policy last did
 }
+
+// keptFor bounds what is remembered without a word from the feed: a transaction that outlasts the tail's patience is never told of.
+const keptFor = time.Minute
 
 // settled is how long after a change nothing is kept: longer than any look at the store lasts. One that began before the change
 // still sees what was, and kept for good it would undo the change here.
@@ -52,9 +56,10 @@ func (s *Service) Changed(changes []identity.Change) {
 
 func (s *Service) all(ctx context.Context, r identity.Reader) (map[identity.PolicyID]identity.Policy, error) {
 	s.mu.RLock()
-	known, changed := s.known, s.changed
+	known, readAt, changed := s.known, s.readAt, s.changed
 	s.mu.RUnlock()
-	if known != nil && (s.Stale == nil || !s.Stale()) {
+	now := s.Now()
+	if age := now.Sub(readAt); known != nil && age >= 0 && age < keptFor && (s.Stale == nil || !s.Stale()) {
 		return known, nil
 	}
 	list, err := r.Policies(ctx)
@@ -69,8 +74,8 @@ func (s *Service) all(ctx context.Context, r identity.Reader) (map[identity.Poli
 		return known, nil // it may hold what is never committed
 	}
 	s.mu.Lock()
-	if s.changed.Equal(changed) && (changed.IsZero() || s.Now().Sub(changed) >= settled) {
-		s.known = known
+	if s.changed.Equal(changed) && (changed.IsZero() || now.Sub(changed) >= settled) {
+		s.known, s.readAt = known, now
 	}
 	s.mu.Unlock()
 	return known, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ type faulty struct {
 	how    how
 	calls  int
 	fired  bool
+	writes atomic.Int64              // of the rows that sign-in and recovery write
 	refuse func(identity.Event) bool // audit rows that cannot be written; nil: none
 }
 
@@ -110,7 +112,23 @@ func (d deaf) Record(ctx context.Context, e *identity.Event) error {
 	if d.f.refuse != nil && d.f.refuse(*e) {
 		return unavailable()
 	}
+	d.f.writes.Add(1)
 	return d.Tx.Record(ctx, e)
+}
+
+func (d deaf) CountAttempt(ctx context.Context, key string, now time.Time, window time.Duration) (identity.Attempts, error) {
+	d.f.writes.Add(1)
+	return d.Tx.CountAttempt(ctx, key, now, window)
+}
+
+func (d deaf) CreateTicket(ctx context.Context, t identity.Ticket) error {
+	d.f.writes.Add(1)
+	return d.Tx.CreateTicket(ctx, t)
+}
+
+func (d deaf) Enqueue(ctx context.Context, m identity.Message) error {
+	d.f.writes.Add(1)
+	return d.Tx.Enqueue(ctx, m)
 }
 
 // story is one thing that a client wants, and how it gets it after all.
@@ -198,7 +216,7 @@ func stories() []story {
 	}
 	add("registration", func(t *testing.T, h *house) (request, func(*testing.T) bool) {
 		login := h.newAddress(t)
-		ask := request{method: "POST", target: "/auth/user", from: "198.51.100.7", body: object("Email", login, "Password", passphrase, "Name", "N", "Company", "C "+login, "AcceptEULA", "true")}
+		ask := request{method: "POST", target: "/auth/user", from: h.newNetwork(), body: object("Email", login, "Password", passphrase, "Name", "N", "Company", "C "+login, "AcceptEULA", "true")}
 		return ask, func(*testing.T) bool {
 			a := h.send(ask)
 			return a.ok() || a.status == http.StatusConflict && h.send(signIns["nx"](login, passphrase)).ok()

@@ -404,7 +404,7 @@ func (h *house) oidcRefresh(t testing.TB, login string) string {
 func (h *house) resetLink(t testing.TB, login string) string {
 	t.Helper()
 	h.Clock.Advance(time.Millisecond) // mails of one millisecond have no order
-	h.must(t, request{method: "POST", target: "/auth/authenticate/forgot-password", body: object("Email", login)})
+	h.must(t, request{method: "POST", target: "/auth/authenticate/forgot-password", body: object("Email", login), from: h.newNetwork()})
 	mails := h.Mails(t)
 	if len(mails) == 0 || mails[len(mails)-1].Recipient != login {
 		t.Fatalf("no mail to %s", login)
@@ -598,6 +598,14 @@ func (h *house) newAddress(testing.TB) string {
 	defer addresses.Unlock()
 	addresses.n++
 	return fmt.Sprintf("new%d@example.test", addresses.n)
+}
+
+// newNetwork is an address that asked for nothing yet.
+func (h *house) newNetwork() string {
+	addresses.Lock()
+	defer addresses.Unlock()
+	addresses.n++
+	return fmt.Sprintf("10.%d.%d.%d", addresses.n>>16&255, addresses.n>>8&255, addresses.n&255)
 }
 
 // newPerson makes somebody with passphrase, of ACME; with a second factor if asked.

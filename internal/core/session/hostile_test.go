@@ -3,8 +3,10 @@ package session_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/session"
@@ -116,5 +118,22 @@ func TestIdleClocksAreWrittenInSteps(t *testing.T) {
 			}
 		}
 		return nil
+	})
+}
+
+// What a browser calls itself keeps nobody out, and cannot break the line that shows it.
+func TestAnyUserAgentSignsIn(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		c := coretest.New(t, store)
+		for _, agent := range []string{"M\xfcller/1.0", "a\x00b", "a" + strings.Repeat("é", 200), "a\r\nb\u202e\u0085", "\xff\xfe"} {
+			s := signedIn(t, c, coretest.Door, c.Person(), func(in *signin.PasswordInput) { in.Caller.UserAgent = agent })
+			c.View(func(r identity.Reader) error {
+				kept, err := r.Session(t.Context(), s.ID)
+				if err == nil && (len(kept.UserAgent) > 256 || !utf8.ValidString(kept.UserAgent) || strings.ContainsAny(kept.UserAgent, "\r\n\x00\u202e\u0085")) {
+					t.Errorf("%q is kept as %q", agent, kept.UserAgent)
+				}
+				return err
+			})
+		}
 	})
 }

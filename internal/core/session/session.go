@@ -89,7 +89,7 @@ func (s *Service) Begin(ctx context.Context, tx identity.Tx, in Start) (identity
 		ID: identity.SessionID(id), SubjectID: in.Subject.ID, Door: in.Caller.Door, ClientID: in.ClientID,
 		OrganisationID: in.OrganisationID, ActorID: in.ActorID, AMR: in.AMR, Scopes: in.Scopes,
 		Remember: in.Remember, KeepsSpent: in.KeepsSpent, Generation: 1,
-		Address: in.Caller.Address, UserAgent: clip(in.Caller.UserAgent, 256), Attributes: in.Attributes,
+		Address: in.Caller.Address, UserAgent: audit.Line(in.Caller.UserAgent, 256), Attributes: in.Attributes,
 		PreviousSignIn: in.Subject.LastSignInAt, AuthenticatedAt: now, CreatedAt: now, RefreshedAt: now, SeenAt: now,
 		IdleTTL: tighter(idle, in.Policy.SessionIdle), ExpiresAt: now.Add(tighter(ttl, in.Policy.SessionMax)), AbsoluteAt: now.Add(tighter(max(ttl, rules.MaxTTL), in.Policy.SessionMax)),
 	}
@@ -375,11 +375,4 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
-	}
-	return s
 }

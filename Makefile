@@ -46,4 +46,4 @@ fmt:
 	gofmt -w .
 
 docs:
-	go test ./internal/config -run '^TestDocumentation$$' -update
+	go test ./internal/config ./internal/cli -run '^TestDocumentation$$' -update

@@ -42,7 +42,7 @@ lint() {
 
 # Layers, folders' map, documents made from code: the tests that look at the source instead of running it.
 shape() {
-  go test -vet=off ./internal/archtest && go test -vet=off -run '^TestDocumentation$' ./internal/config
+  go test -vet=off ./internal/archtest && go test -vet=off -run '^TestDocumentation$' ./internal/config ./internal/cli
 }
 
 generated() {

@@ -181,7 +181,10 @@ func (c *auditVerifyCmd) summary(e *environment, h *app.House, sum audit.Summary
 	if sum.Problems > 0 {
 		verdict = "the audit log was tampered with: " + countWord(sum.Problems, "problem")
 	}
-	verdict += fmt.Sprintf("; %s up to position %d", countWord(int(sum.Rows), "sealed row"), sum.Position)
+	verdict += fmt.Sprintf("; %s", countWord(int(sum.Rows), "sealed row"))
+	if sum.Rows > 0 {
+		verdict += fmt.Sprintf(" up to position %d", sum.Position)
+	}
 	if sum.Signed > 0 {
 		verdict += fmt.Sprintf(", signed up to %d", sum.Signed)
 	}

@@ -268,6 +268,12 @@ func (e *environment) caller() identity.Caller {
 	}
 }
 
+// record writes what an operator did where no verb of the core does.
+func (e *environment) record(h *app.House, entry audit.Entry) error {
+	caller := e.caller()
+	return h.Store.Update(e.ctx, func(tx identity.Tx) error { return h.Audit.Record(e.ctx, tx, caller, entry) })
+}
+
 // operator is the system's name for who runs this, and who she was before sudo.
 func operator(environ []string) string {
 	name := fmt.Sprint("uid-", os.Getuid())

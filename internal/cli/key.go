@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"gatehouse/internal/app"
+	"gatehouse/internal/core/audit"
 	"gatehouse/internal/identity"
 )
 
@@ -46,6 +47,9 @@ type keyRotateCmd struct {
 func (c *keyRotateCmd) Run(e *environment) error {
 	return e.with(func(h *app.House) error {
 		k, err := h.Ring.Rotate(e.ctx, c.Algorithm)
+		if err == nil {
+			err = e.record(h, audit.Entry{Action: "key.rotate", After: keyObject(k)})
+		}
 		if err != nil {
 			return err
 		}

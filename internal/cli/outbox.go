@@ -105,6 +105,11 @@ func (c *outboxShowCmd) Run(e *environment) error {
 		if err != nil {
 			return noMessage(c.ID, err)
 		}
+		if c.Reveal { // before she sees it: a link lets her in as somebody else
+			if err := e.record(h, messageEntry("outbox.reveal", m.ID)); err != nil {
+				return err
+			}
+		}
 		o := messageObject(m)
 		o.Subject, o.Text = content.Subject, content.Text
 		if c.JSON {
@@ -138,6 +143,10 @@ func (c *outboxShowCmd) Run(e *environment) error {
 	})
 }
 
+func messageEntry(action string, id identity.MessageID) audit.Entry {
+	return audit.Entry{Action: action, After: map[string]identity.MessageID{"message": id}}
+}
+
 func noMessage(id string, err error) error {
 	if identity.KindOf(err) == identity.NotFound {
 		return identity.NotFound.Because(fmt.Sprintf("the outbox has no message %q; `gatehouse outbox list` shows what it has", id))
@@ -155,6 +164,9 @@ func (c *outboxRetryCmd) Run(e *environment) error {
 		id := identity.MessageID(c.ID)
 		if err := h.Outbox.Retry(e.ctx, id); err != nil {
 			return noMessage(c.ID, err)
+		}
+		if err := e.record(h, messageEntry("outbox.retry", id)); err != nil {
+			return err
 		}
 		if c.JSON {
 			m, _, err := h.Outbox.Show(e.ctx, id, false)

@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"gatehouse": func() { os.Exit(Main()) }})
 }
 
-// cheap makes password hashes quick, for tests only.
-var cheap = []string{"GATEHOUSE_PASSWORD_MEMORY_KIB=7168", "GATEHOUSE_PASSWORD_ITERATIONS=1"}
+// cheap makes password hashes quick, and keeps the race detector from sleeping for a second at each process's end.
+var cheap = []string{"GATEHOUSE_PASSWORD_MEMORY_KIB=7168", "GATEHOUSE_PASSWORD_ITERATIONS=1", "GORACE=atexit_sleep_ms=0"}
 
 var update = flag.Bool("update", false, "write what scripts compare with cmp")
 
@@ -157,7 +157,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	var env []string
 	for _, name := range []string{
 		"PATH", "HOME", "TMPDIR", "GATEHOUSE_DATA", "GATEHOUSE_LISTEN", "GATEHOUSE_DATABASE", "GATEHOUSE_MASTER_KEY",
-		"GATEHOUSE_PASSWORD_MEMORY_KIB", "GATEHOUSE_PASSWORD_ITERATIONS",
+		"GATEHOUSE_PASSWORD_MEMORY_KIB", "GATEHOUSE_PASSWORD_ITERATIONS", "GORACE",
 	} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)

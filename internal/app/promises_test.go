@@ -140,7 +140,9 @@ func (l *logbook) keepSecret(secrets ...string) {
 		l.secrets = map[string]bool{}
 	}
 	for _, s := range secrets {
-		l.secrets[s] = true
+		if len(l.secrets) < 60 { // of thousands of tokens some stand for all
+			l.secrets[s] = true
+		}
 	}
 }
 
@@ -521,7 +523,7 @@ var recipes = []recipe{
 	{door: titan.Door, op: "refresh", takes: []string{titanFull}, make: plain("POST", "/auth/refresh", "")},
 
 	{door: openwifi.Door, op: "token", job: "sign in", make: jsonOf("/api/v1/oauth2", "userId", "ada@example.test", "password", passphrase)},
-	{door: openwifi.Door, op: "token", job: "requirements", make: jsonOf("/api/v1/oauth2?requirements=true", "userId", "")},
+	{door: openwifi.Door, op: "token", job: "requirements", make: plain("POST", "/api/v1/oauth2?requirements=true", "")},
 	{door: openwifi.Door, op: "token", job: "refresh", takes: []string{wifiRefresh}, inBody: true, make: jsonOf("/api/v1/oauth2?grant_type=refresh_token", "refreshToken", "{token}")},
 	{door: openwifi.Door, op: "token", job: "challenge", takes: []string{wifiChallenge}, inBody: true, make: jsonOf("/api/v1/oauth2?completeMFAChallenge=true", "uuid", "{token}", "answer", "{code}")},
 	{door: openwifi.Door, op: "me", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/oauth2?me=true", "")},

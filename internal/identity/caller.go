@@ -6,7 +6,7 @@ import "net/netip"
 // from the request; the command line fills it with its own door.
 type Caller struct {
 	Door      Door
-	Address   string // client address without port; "" for the command line
+	Address   string // client address without port; who@machine for the command line
 	UserAgent string
 	RequestID string
 	// Who is signed in, where a token was shown. ActorID differs from SubjectID while impersonating.

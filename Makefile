@@ -6,7 +6,7 @@ export CGO_ENABLED = 0
 
 # Packages for test, and the time for each fuzz target in check.
 PKG ?= ./...
-FUZZTIME ?= 3s
+FUZZTIME ?= 2s
 
 # Which benchmarks, and how long each side of one is measured.
 BENCH ?= .

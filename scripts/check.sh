@@ -80,7 +80,7 @@ step lint lint
 step shape shape
 step generated generated
 step vulncheck vulnerabilities
-step fuzz scripts/fuzz.sh "${FUZZTIME:-3s}"
+step fuzz scripts/fuzz.sh "${FUZZTIME:-2s}"
 
 if [ ${#failed[@]} -gt 0 ]; then
   echo "check failed: ${failed[*]}"

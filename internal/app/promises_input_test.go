@@ -22,8 +22,9 @@ type damaged struct {
 	refused bool
 }
 
-// damage makes of a request that succeeds all that a careless or hostile client might send instead.
-func damage(good request) []damaged {
+// damage makes of a request that succeeds all that a careless or hostile client might send instead. Where each success costs a new
+// sign-in, only the header that can make it fail is damaged: the others are the door's to read, not the operation's.
+func damage(good request, costly bool) []damaged {
 	var all []damaged
 	add := func(what string, refused bool, change func(in *request)) {
 		in := good
@@ -137,6 +138,9 @@ func damage(good request) []damaged {
 		"X-HTTP-Method-Override": {"DELETE"}, "X-API-KEY": {"", "x"}, "If-None-Match": {"*", `W/"`, strings.Repeat(`"x",`, 3000)}, "Cookie": {strings.Repeat("a=b;", 3000)},
 		"User-Agent": {"\xff\xfe", strings.Repeat("x", 10_000)},
 	} {
+		if costly && name != "Authorization" {
+			continue
+		}
 		for _, v := range values {
 			add("header "+name+" "+v[:min(len(v), 20)], false, func(in *request) { in.header = append(in.header, [2]string{name, v}) })
 		}
@@ -164,7 +168,7 @@ func TestBadInput(t *testing.T) {
 			token = h.print(t, r.takes[0], h.holder(t, r, r.takes[0]))
 		}
 		good := r.make(t, h, token)
-		cases := damage(good)
+		cases := damage(good, r.usesUp())
 		var no []damaged // that were refused
 		for i := range cases {
 			d := &cases[i]
@@ -205,7 +209,7 @@ func TestBadInput(t *testing.T) {
 		h.writesNothing(t, r, no)
 	}
 	t.Logf("%d bad requests, %d of them refused", tried, refused)
-	if tried < 4000 || refused < tried/3 {
+	if tried < 3500 || refused < tried/3 {
 		t.Errorf("%d bad requests, %d of them refused: the generator is broken", tried, refused)
 	}
 }

@@ -33,7 +33,8 @@ func newValidator(t testing.TB, h *house) validator {
 			t.Fatal(err)
 		}
 	}
-	return func(door identity.Door, in request, a answer) error {
+	passed := map[string]bool{} // reading a schema costs more than most answers do
+	validate := func(door identity.Door, in request, a answer) error {
 		r := in.prepare()
 		r.URL.Scheme, r.URL.Host, r.Body = "http", "gatehouse.test", io.NopCloser(strings.NewReader(in.body))
 		route, params, err := known[door].FindRoute(r)
@@ -55,6 +56,18 @@ func newValidator(t testing.TB, h *house) validator {
 		}
 		out.SetBodyBytes([]byte(strings.TrimRight(a.body, "\n")))
 		return openapi3filter.ValidateResponse(context.Background(), out)
+	}
+	return func(door identity.Door, in request, a answer) error {
+		header := a.header.Clone()
+		header.Del("X-Request-Id")
+		path, _, _ := strings.Cut(in.target, "?")
+		key := fmt.Sprint(door, in.method, path, a.status, header, a.body)
+		if passed[key] {
+			return nil
+		}
+		err := validate(door, in, a)
+		passed[key] = err == nil
+		return err
 	}
 }
 

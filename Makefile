@@ -37,7 +37,7 @@ check:
 	FUZZTIME=$(FUZZTIME) scripts/check.sh
 
 fuzz:
-	scripts/fuzz.sh $(FUZZTIME) $(PKG)
+	GUIDED=1 scripts/fuzz.sh $(FUZZTIME) $(PKG)
 
 bench:
 	GATEHOUSE_TEST_FSYNC=on scripts/with-postgres.sh go test ./internal/bench -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 30m $(ARGS)

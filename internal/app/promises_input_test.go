@@ -40,6 +40,9 @@ func damage(good request, costly bool) []damaged {
 	sent := good.method != http.MethodGet && good.method != http.MethodDelete
 	if sent {
 		body("body too large", strings.Repeat(" ", 65<<10)+good.body, true)
+		add("body too large, of unknown length", has, func(in *request) {
+			in.body, in.unsized = good.body+strings.Repeat(" ", 65<<10), true // cut off at the bound it would mean something
+		})
 		body("body far too large", `{"a":"`+strings.Repeat("x", 2<<20)+`"}`, true)
 		if i := strings.LastIndexAny(good.body, `"=`); i >= 0 {
 			body("body not UTF-8", good.body[:i]+"\xff\xfe"+good.body[i:], true)

@@ -178,6 +178,7 @@ type request struct {
 	from                                      string // address; "": one for all
 	header                                    [][2]string
 	service                                   bool // to the internal listener
+	unsized                                   bool // the body's length is not said before
 }
 
 type answer struct {
@@ -203,6 +204,9 @@ func (in request) prepare() *http.Request {
 	}
 	if in.bearer != "" {
 		r.Header.Set("Authorization", "Bearer "+in.bearer)
+	}
+	if in.unsized {
+		r.ContentLength = -1
 	}
 	if in.from != "" {
 		r.RemoteAddr = in.from + ":4711"

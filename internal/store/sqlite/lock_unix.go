@@ -22,3 +22,5 @@ func tryLock(file *os.File) (held bool, err error) {
 		}
 	}
 }
+
+func unlock(file *os.File) error { return unix.Flock(int(file.Fd()), unix.LOCK_UN) }

@@ -20,3 +20,8 @@ func tryLock(file *os.File) (held bool, err error) {
 	}
 	return false, err
 }
+
+func unlock(file *os.File) error {
+	place := windows.Overlapped{OffsetHigh: 1}
+	return windows.UnlockFileEx(windows.Handle(file.Fd()), 0, 1, 0, &place)
+}

@@ -4,7 +4,7 @@
 // (synchronous=FULL) scale with how many callers there are and not with how fast the disk is. Readers have connections
 // of their own and never wait for it: the file is in WAL mode. Checkpoints run beside both.
 //
-// The command line opens the same file while a node serves; the two take turns through SQLite's own locks.
+// The command line opens the same file while a node serves; the two take turns to write.
 package sqlite
 
 import (
@@ -105,7 +105,7 @@ func open(ctx context.Context, o Options) (*engine, error) {
 	e.readers = readers{dial: e.dialReader, slots: make(chan struct{}, min(max(2*runtime.GOMAXPROCS(0), 4), 16))}
 	e.keeper = keeper{dial: e.dialKeeper, kick: make(chan struct{}, 1), stopped: make(chan struct{})}
 	e.writer = &writer{
-		dial: e.dialWriter, conn: first,
+		dial: e.dialWriter, conn: first, turn: openTurn(filepath.Join(dir, "turn.lock")),
 		queue: make(chan *update, queueSize), closing: make(chan struct{}), stopped: make(chan struct{}),
 		wrote: e.keeper.count, finish: make(chan struct{}, 1), rest: restOfCheckpoint,
 	}
@@ -211,6 +211,7 @@ func (e *engine) Close() error {
 		if e.writer.conn != nil {
 			err = errors.Join(err, e.writer.conn.close())
 		}
+		e.writer.turn.close()
 	})
 	return err
 }

@@ -80,7 +80,7 @@ func TestFilesArePrivate(t *testing.T) {
 	if err := do(e, `INSERT INTO settings (name, sealed, updated_at) VALUES ('a', $1, 0)`, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"", FileName, FileName + "-wal", FileName + "-shm", "migrate.lock"} {
+	for _, name := range []string{"", FileName, FileName + "-wal", FileName + "-shm", "migrate.lock", "turn.lock"} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)

@@ -58,6 +58,7 @@ var updates = sync.Pool{New: func() any { return &update{done: make(chan struct{
 type writer struct {
 	dial    func(context.Context) (*conn, error)
 	conn    *conn // nil: to be dialled again
+	turn    turn
 	queue   chan *update
 	closing chan struct{}
 	stopped chan struct{}
@@ -274,7 +275,10 @@ func (w *writer) begin() error {
 		}
 		w.conn = c
 	}
-	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
+	release := w.turn.take()
+	_, err := w.conn.exec("BEGIN IMMEDIATE")
+	release()
+	if err != nil {
 		return translate(err)
 	}
 	w.open = true

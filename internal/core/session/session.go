@@ -127,18 +127,21 @@ func (s *Service) Opaque(session identity.Session, kind identity.TokenKind) stri
 func (s *Service) printOpaque(ctx context.Context, tx identity.Tx, session identity.Session) error {
 	for _, kind := range s.Rules[session.Door].Opaque {
 		hash := sha256.Sum256([]byte(s.Opaque(session, kind)))
-		ends := session.ExpiresAt
-		if kind == identity.AccessToken {
-			ends = s.AccessEnds(session)
-		}
 		if err := tx.CreateOpaqueToken(ctx, identity.OpaqueToken{
 			Hash: hash[:], SessionID: session.ID, Kind: kind, Generation: session.Generation,
-			CreatedAt: session.RefreshedAt, ExpiresAt: ends,
+			CreatedAt: session.RefreshedAt, ExpiresAt: s.opaqueEnds(session, kind),
 		}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Service) opaqueEnds(session identity.Session, kind identity.TokenKind) time.Time {
+	if kind == identity.AccessToken {
+		return s.AccessEnds(session)
+	}
+	return session.ExpiresAt
 }
 
 // End ends one session. It answers false if it had ended before.

@@ -46,22 +46,28 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	tick := time.NewTicker(10 * time.Millisecond)
+	if err := waitLock(ctx, file, 10*time.Millisecond); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return func() { _ = file.Close() }, nil
+}
+
+// waitLock looks at the lock now and again until it is ours: a lock that blocks could not be given up.
+func waitLock(ctx context.Context, file *os.File, every time.Duration) error {
+	if held, err := tryLock(file); held || err != nil {
+		return err
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		held, err := tryLock(file)
-		switch {
-		case err != nil:
-			_ = file.Close()
-			return nil, err
-		case held:
-			return func() { _ = file.Close() }, nil
-		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			_ = file.Close()
-			return nil, ctx.Err()
+			return ctx.Err()
+		}
+		if held, err := tryLock(file); held || err != nil {
+			return err
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"os"
 	"time"
 )
@@ -27,18 +28,15 @@ func (t turn) take() (release func()) {
 	if t.file == nil {
 		return func() {}
 	}
-	var waited time.Duration
-	for pause := 250 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
-		held, err := tryLock(t.file)
-		if held {
-			return func() { _ = unlock(t.file) }
-		}
-		if err != nil || waited >= busyTimeout {
-			return func() {}
-		}
-		time.Sleep(pause)
-		waited += pause
+	if held, err := tryLock(t.file); err == nil && held { // the usual case: nobody else writes
+		return func() { _ = unlock(t.file) }
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
+	defer cancel()
+	if waitLock(ctx, t.file, time.Millisecond) != nil {
+		return func() {}
+	}
+	return func() { _ = unlock(t.file) }
 }
 
 func (t turn) close() {

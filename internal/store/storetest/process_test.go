@@ -174,6 +174,8 @@ func countHundred(dir string) error {
 		return err
 	}
 	defer store.Close()
+	fmt.Println("begin")
+	defer fmt.Println("end")
 	for range 100 {
 		if err := store.Update(context.Background(), func(tx identity.Tx) error {
 			_, err := tx.CountAttempt(context.Background(), "k", epoch, time.Hour)
@@ -189,29 +191,36 @@ func countHundred(dir string) error {
 func TestTwoProcessesWrite(t *testing.T) {
 	dir := SQLiteDir(t)
 	store := OpenSQLite(t, dir)
-	done := make(chan error, 1)
+	cmd := child(t, "count", dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan string)
 	go func() {
-		out, err := child(t, "count", dir).CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("%w: %s", err, out)
+		defer close(said)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			said <- lines.Text()
 		}
-		done <- err
 	}()
-	mine := 0
-	for {
+	// Turns count while both write: how long the other process takes to start says nothing about them.
+	var mine, begun, ended int
+	var words []string
+	for open := true; open; {
+		var line string
 		select {
-		case err := <-done:
-			if err != nil {
-				t.Fatal(err)
+		case line, open = <-said:
+			switch line {
+			case "begin":
+				begun = mine
+			case "end":
+				ended = mine
+			default:
+				words = append(words, line)
 			}
-			a := read(t, store, func(r identity.Reader) (identity.Attempts, error) { return r.Attempts(t.Context(), "k") })
-			if a.Count != mine+100 {
-				t.Errorf("count %d, want %d here and 100 there", a.Count, mine)
-			}
-			if mine > 1000 {
-				t.Errorf("%d updates here while there were 100 there: the two do not take turns", mine)
-			}
-			return
 		default:
 			update(t, store, func(tx identity.Tx) error {
 				_, err := tx.CountAttempt(t.Context(), "k", epoch, time.Hour)
@@ -219,6 +228,16 @@ func TestTwoProcessesWrite(t *testing.T) {
 			})
 			mine++
 		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, words)
+	}
+	a := read(t, store, func(r identity.Reader) (identity.Attempts, error) { return r.Attempts(t.Context(), "k") })
+	if a.Count != mine+100 {
+		t.Errorf("count %d, want %d here and 100 there", a.Count, mine)
+	}
+	if n := ended - begun; n > 1000 {
+		t.Errorf("%d updates here while there were 100 there: the two do not take turns", n)
 	}
 }
 

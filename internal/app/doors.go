@@ -67,6 +67,7 @@ func (h *House) doors(ctx context.Context) error {
 		},
 		OpenWiFi: &openwifi.Dialect{
 			Prefix: h.Config.OpenWiFi.Prefix, Origins: h.Config.OpenWiFi.CORSOrigins, PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
+			Derived: openwifi.Derived(h.Config.OpenWiFi.ServiceKey), UI: h.Config.OpenWiFi.UIURL, System: h.System,
 			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		OIDC: &oidc.Dialect{

@@ -544,6 +544,26 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "systemEndpoints", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
 		return request{method: "GET", target: "/api/v1/systemEndpoints", bearer: token, service: true}
 	}},
+	{door: openwifi.Door, op: "system", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/system?command=info", "")},
+	{door: openwifi.Door, op: "system", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/system?command=resources", bearer: token, service: true}
+	}},
+	{door: openwifi.Door, op: "systemCommand", takes: []string{wifiAccess}, make: plain("POST", "/api/v1/system", `{"command":"getloglevels"}`)},
+	{door: openwifi.Door, op: "systemCommand", job: "set", takes: []string{wifiAccess}, ruler: true, make: plain("POST", "/api/v1/system", `{"command":"setloglevel","subsystems":[{"tag":"keys","value":"debug"}]}`)},
+	{door: openwifi.Door, op: "systemServices", takes: []string{wifiAccess}, ruler: true, make: plain("GET", "/api/v1/systemServices", "")},
+	{door: openwifi.Door, op: "joinServices", makesService: true, make: func(_ testing.TB, h *house, _ string) request {
+		return h.byService("PUT", "/api/v1/systemServices", object("type", "owprov", "publicURI", "https://prov.example.test", "key", "key-of-provisioning"))
+	}},
+	{door: openwifi.Door, op: "leaveServices", make: func(t testing.TB, h *house, _ string) request {
+		h.must(t, h.byService("PUT", "/api/v1/systemServices", object("type", "owls", "publicURI", "https://ls.example.test")))
+		return h.byService("DELETE", "/api/v1/systemServices?"+form("type", "owls", "publicURI", "https://ls.example.test"), "")
+	}},
+	{door: openwifi.Door, op: "readSecret", takes: []string{wifiAccess}, ruler: true, make: plain("GET", "/api/v1/systemSecret/0?all=true", "")},
+	{door: openwifi.Door, op: "saveSecret", takes: []string{wifiAccess}, ruler: true, make: plain("PUT", "/api/v1/systemSecret/maps", `{"value":"x"}`)},
+	{door: openwifi.Door, op: "deleteSecret", takes: []string{wifiAccess}, ruler: true, make: func(t testing.TB, h *house, token string) request {
+		h.must(t, request{method: "PUT", target: "/api/v1/systemSecret/gone", bearer: h.print(t, wifiAccess, "root@example.test"), body: `{"value":"x"}`})
+		return request{method: "DELETE", target: "/api/v1/systemSecret/gone", bearer: token}
+	}},
 	{door: openwifi.Door, op: "asset", make: plain("GET", "/wwwassets/password_policy.html", "")},
 
 	{door: oidc.Door, op: "openidConfiguration", make: plain("GET", "/.well-known/openid-configuration", "")},

@@ -42,7 +42,7 @@ var settings = slices.Concat(
 		row("sms_from", "", "Sender of every SMS, as the gateway wants it.",
 			func(c *Config) *string { return &c.SMSFrom }, text("a number or name")),
 
-		row("log.level", "info", "What is logged.",
+		row("log.level", "info", "What is logged. Levels that were set while running (`setloglevel` of the OpenWiFi door) go before it.",
 			func(c *Config) *logLevel { return &c.Log.Level }, level()),
 		row("log.format", "text", "How it is written.",
 			func(c *Config) *string { return &c.Log.Format }, oneOf("text", "json")),
@@ -133,6 +133,8 @@ var settings = slices.Concat(
 			func(c *Config) *time.Duration { return &c.OpenWiFi.RefreshLife }, duration(time.Second, 5*year)),
 		row("openwifi.service_key", "", "Our service key on the internal listener; `derived` = the vendor's form, which anybody can compute (openwifi.md 1.3). Empty = random, kept in the store.",
 			func(c *Config) *secretText { return &c.OpenWiFi.ServiceKey }, serviceKey()),
+		row("openwifi.ui_url", "", "Address of the controller's web UI, as `/system` tells it to UIs that build links.",
+			func(c *Config) *string { return &c.OpenWiFi.UIURL }, webURL()),
 		row("openwifi.totp_issuer", "OpenWiFi", "Name that authenticator apps show.",
 			func(c *Config) *string { return &c.OpenWiFi.TOTPIssuer }, required(text("a name"))),
 	},

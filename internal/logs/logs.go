@@ -100,6 +100,9 @@ func (l *Levels) Set(to map[Subsystem]Level) {
 	}
 }
 
+// Start is where every part began.
+func (l *Levels) Start() Level { return l.start }
+
 // Of gives the level of a part.
 func (l *Levels) Of(s Subsystem) Level { return Level(l.now[place(s)].Load()) }
 

@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
+	"gatehouse/internal/core/system"
 	"gatehouse/internal/core/token"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -42,7 +43,11 @@ type Dialect struct {
 	Origins   []string // browser origins that may call; "*" = any
 	PerSecond int      // sign-in calls of one address and path (openwifi.md 1.3); 0 = no limit
 	// Key opens the internal listener to the other services; see ServiceKey. "" opens it to none.
-	Key      identity.Secret
+	Key identity.Secret
+	// Derived says that Key, and those of services that told none, are of the vendor's form.
+	Derived  bool
+	UI       string // address of the controller's web UI, for pages that build links
+	System   *system.Service
 	SignIn   *signin.Service
 	Sessions *session.Service
 	Profiles *profile.Service
@@ -92,11 +97,10 @@ func (d *Dialect) pageRoutes() []httpkit.Route {
 // ServiceRoutes are the operations of the internal listener: those that a service key opens (openwifi.md 1.3). A bearer token
 // counts there as it does on the public one.
 func (d *Dialect) ServiceRoutes() httpkit.Door {
-	return d.mount(
+	return d.mount(append(d.systemServiceRoutes(),
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
 		httpkit.Route{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
-		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForService),
-	)
+	)...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {
@@ -226,6 +230,17 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	}
 	writeBody(w, status, body)
 	return nil
+}
+
+// done is the success without data (openwifi.md 1.2).
+type done struct {
+	Code      int
+	Operation string // the request's method
+	Details   string
+}
+
+func writeDone(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, http.StatusOK, done{Operation: r.Method, Details: "Command completed."})
 }
 
 var (

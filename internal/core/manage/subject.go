@@ -87,7 +87,7 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 	if err != nil {
 		return subject, err
 	}
-	if len(logins) == 0 && subject.Kind == identity.Person {
+	if len(logins) == 0 && subject.Kind != identity.Machine {
 		return subject, identity.Invalid.In(FieldEmail, "is needed")
 	}
 	if err := checkSubject(subject); err != nil {
@@ -154,8 +154,8 @@ func displayName(subject identity.Subject) string {
 }
 
 func checkSubject(subject identity.Subject) error {
-	if subject.Kind != identity.Person && subject.Kind != identity.Machine {
-		return identity.Invalid.In("kind", "must be person or machine")
+	if subject.Kind != identity.Person && subject.Kind != identity.Machine && subject.Kind != identity.Customer {
+		return identity.Invalid.In("kind", "must be person, customer or machine")
 	}
 	for _, f := range []struct {
 		field, value string

@@ -96,6 +96,9 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 		if err != nil && !errors.Is(err, identity.NotFound) {
 			return err
 		}
+		if err == nil && !s.Passwords.Sessions.Rules[in.Caller.Door].Admits(subject.Kind) {
+			subject = identity.Subject{} // as unknown
+		}
 		key := string(subject.ID)
 		if key == "" {
 			sum := sha256.Sum256([]byte(folded))
@@ -208,12 +211,27 @@ type ResetInput struct {
 // ticketRefused is one answer for unknown, spent, expired and another door's.
 var ticketRefused = identity.TicketInvalid.Because("this link is no longer good; ask for a new one")
 
-// Look says whether a link is still good; it spends nothing.
-func (s *Service) Look(ctx context.Context, caller identity.Caller, secret identity.Secret) error {
-	return s.Store.View(ctx, func(r identity.Reader) error {
-		_, err := s.open(ctx, r, caller, secret, credential.ResetTicket)
+// Holder is whom a link was mailed to.
+type Holder struct {
+	Subject identity.Subject
+	Rule    identity.PasswordRule // of her new password at this door
+}
+
+// Look says whose link it is, if it is still good; it spends nothing.
+func (s *Service) Look(ctx context.Context, caller identity.Caller, secret identity.Secret) (holder Holder, err error) {
+	err = s.Store.View(ctx, func(r identity.Reader) error {
+		t, err := s.open(ctx, r, caller, secret, credential.ResetTicket)
+		if err != nil {
+			return err
+		}
+		if holder.Subject, err = r.Subject(ctx, t.SubjectID); err != nil {
+			return err
+		}
+		c, err := s.Passwords.Load(ctx, r, holder.Subject)
+		holder.Rule = s.Passwords.Rule(c, caller.Door)
 		return err
 	})
+	return holder, err
 }
 
 func (s *Service) open(ctx context.Context, r identity.Reader, caller identity.Caller, secret identity.Secret, purpose string) (identity.Ticket, error) {

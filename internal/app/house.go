@@ -166,7 +166,7 @@ func (h *House) core(o Options) error {
 	h.SignIn = &signin.Service{
 		Store: h.Store, Sessions: h.Sessions, Passwords: h.Passwords,
 		Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}, &onetimecode.SMS{Codes: bySMS}, &onetimecode.Email{Codes: byMail}},
-		Log: h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
+		Log:     h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
 	}
 	h.Grants = &grant.Service{Store: h.Store, Sessions: h.Sessions, Hasher: h.pool, Log: h.Audit}
 	h.Phones = &phone.Service{

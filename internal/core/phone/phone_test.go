@@ -12,6 +12,7 @@ import (
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/phone"
+	"gatehouse/internal/core/signin"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/store/storetest"
 )
@@ -83,7 +84,7 @@ func TestProof(t *testing.T) {
 		if err := h.phones.StartProof(t.Context(), h.caller, h.person, "+1 514-555-0100"); err != nil {
 			t.Fatal(err)
 		}
-		if sent := h.Sent(); len(sent) != 1 || sent[0].Recipient != number || sent[0].Channel != identity.SMS || !strings.Contains(sent[0].Text, "5 minutes") {
+		if sent := h.Sent(); len(sent) != 1 || sent[0].Recipient != number || sent[0].Channel != identity.SMS || !strings.Contains(sent[0].Text, "5 minutes") || !strings.Contains(sent[0].Text, "confirm") {
 			t.Errorf("sent %+v", sent)
 		}
 		code := h.SentCode()
@@ -236,6 +237,13 @@ func TestPumping(t *testing.T) {
 			if ask(h.Person().ID, fmt.Sprintf("+151455502%02d", i)) != (i >= 30) {
 				t.Errorf("ask %d of one network", i)
 			}
+		}
+		// Her sign-in is not theirs to stop.
+		s := h.Person()
+		h.WithTarget(s, identity.SMSCode, number)
+		in := signin.PasswordInput{Caller: h.caller, Login: s.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true}}
+		if out, err := h.SignIn.Password(t.Context(), in); err != nil || out.Ticket == nil {
+			t.Errorf("the number's owner signs in: %v", err)
 		}
 		h.Clock.Advance(time.Hour)
 		if ask(h.person, number) {

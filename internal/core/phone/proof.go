@@ -22,6 +22,9 @@ const (
 	perNetwork = 30
 )
 
+// template is the message; its data are code and minutes.
+const template = "phone-verification"
+
 // What a ticket is for: a code that was sent, a number that is proven.
 const (
 	sentTicket   = "phone.sent"
@@ -112,7 +115,7 @@ func (s *Service) send(ctx context.Context, tx identity.Tx, caller identity.Call
 	if err := onetimecode.Bound(ctx, tx, identity.SMSCode, subject.ID, now); err != nil {
 		return err
 	}
-	return s.Outbox.SMS(ctx, tx, number, onetimecode.Template, subject.Locale, onetimecode.Data(code, subject.Name, now, now.Add(TTL)))
+	return s.Outbox.SMS(ctx, tx, number, template, subject.Locale, onetimecode.Data(code, subject.Name, now, now.Add(TTL)))
 }
 
 // CompleteProof takes the code that came back. Its refusals are Invalid for the number, and BadCode: wrong, late, spent, of another

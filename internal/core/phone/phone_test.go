@@ -111,6 +111,14 @@ func TestProof(t *testing.T) {
 		if !h.proven(h.person, "+1 514 555 0100") || h.proven(other, number) || h.proven(h.person, "+15145550101") {
 			t.Error("the proof is not of this person and this number alone")
 		}
+		h.Update(func(tx identity.Tx) error {
+			for caller, want := range map[identity.Caller]bool{{ActorID: h.person}: true, {SubjectID: h.person}: true, {ActorID: other, SubjectID: h.person}: false, {}: false} {
+				if kept, proven, err := h.phones.Proven(t.Context(), tx, caller, "+1 514 555 0100"); err != nil || proven != want || kept != number {
+					t.Errorf("Proven of %+v = %q, %v, %v", caller, kept, proven, err)
+				}
+			}
+			return nil
+		})
 		if err := h.phones.CompleteProof(t.Context(), h.caller, h.person, number, code); !errors.Is(err, identity.BadCode) {
 			t.Errorf("again: %v", err)
 		}

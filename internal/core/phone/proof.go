@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -189,6 +190,15 @@ func (s *Service) ProvenIn(ctx context.Context, r identity.Reader, id identity.S
 	}
 	_, proven, err := s.find(ctx, r, provenTicket, id, number)
 	return proven, err
+}
+
+// Proven is ProvenIn of whoever calls, with the number as it is kept. What is no number is Invalid.
+func (s *Service) Proven(ctx context.Context, tx identity.Tx, caller identity.Caller, typed string) (number string, proven bool, err error) {
+	if number, err = Parse(typed); err != nil {
+		return "", false, err
+	}
+	proven, err = s.ProvenIn(ctx, tx, cmp.Or(caller.ActorID, caller.SubjectID), number)
+	return number, proven, err
 }
 
 // find gives the open ticket of a person and a number.

@@ -172,8 +172,10 @@ func (h *House) core(o Options) error {
 	h.Phones = &phone.Service{
 		Open: bySMS.Open, Store: h.Store, Box: h.Box, Outbox: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
-	h.Recovery = &recovery.Service{Store: h.Store, Passwords: h.Passwords, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand}
 	h.Manage = &manage.Service{Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
+	h.Recovery = &recovery.Service{
+		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
+	}
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,

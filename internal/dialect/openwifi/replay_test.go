@@ -23,6 +23,10 @@ func TestStories(t *testing.T) {
 			}
 		})
 		h.world(t)
+		h.policy(t, "field")
+		if story != "users_off" {
+			h.sends()
+		}
 		return dialecttest.House{
 			Public: h.public, Service: h.service, Advance: h.Clock.Advance,
 			Captured: map[string]string{"code": h.Code(), "key": serviceKey},

@@ -10,6 +10,8 @@ import (
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/login"
+	"gatehouse/internal/core/phone"
 	"gatehouse/internal/identity"
 )
 
@@ -145,6 +147,18 @@ func (s *Service) TOTPSecret(c identity.Credential) (identity.Secret, error) {
 	return identity.Secret(plain), err
 }
 
+// ParseTarget gives a place that codes are sent to the form in which it is kept: a mail address, or a number in the form of E.164.
+func ParseTarget(kind identity.CredentialKind, typed string) (string, error) {
+	if kind == identity.SMSCode {
+		number, err := phone.Parse(typed)
+		return number, phone.In(string(kind), err)
+	}
+	if !login.ValidEmail(typed) {
+		return "", identity.Invalid.In(string(kind), "is not an e-mail address")
+	}
+	return typed, nil
+}
+
 // EnrolTargetIn gives her a factor whose codes are sent somewhere: EmailCode or SMSCode.
 func (s *Service) EnrolTargetIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, kind identity.CredentialKind, target string) error {
 	if kind != identity.EmailCode && kind != identity.SMSCode {
@@ -153,7 +167,8 @@ func (s *Service) EnrolTargetIn(ctx context.Context, tx identity.Tx, caller iden
 	if target == "" {
 		return identity.Invalid.In(string(kind), "needs a place to send codes to")
 	}
-	if err := line(string(kind), target, 254); err != nil {
+	target, err := ParseTarget(kind, target)
+	if err != nil {
 		return err
 	}
 	return s.enrol(ctx, tx, caller, identity.Credential{SubjectID: id, Kind: kind, Target: target})

@@ -118,8 +118,8 @@ func (e numbered) Unwrap() error { return e.error }
 
 var (
 	noOperation = numbered{identity.Invalid.Because("there is no operation with this method and path"), badMethod}
-	// noResend: the codes of an authenticator are not sent, and no other challenge is known here.
-	noResend = &at{identity.TicketInvalid, answer{403, badMFATransaction, 0, "There is no challenge whose code could be sent again.", true}}
+	// noResend is for unknown challenges, and for those whose codes are not sent (openwifi.md 1.6).
+	noResend = answer{403, badMFATransaction, 0, "There is no challenge whose code could be sent again.", true}
 	// noGoodToken: asked whether a token is good, this API says 404 where it is not (openwifi.md 1.13).
 	noGoodToken = answer{404, 0, 0, "There is no such token.", true}
 )
@@ -153,6 +153,8 @@ func atUser(err error) error {
 		return &at{err, answer{400, 0, badPassword, "The password breaks the password rule.", false}}
 	case identity.PasswordReused:
 		return &at{err, answer{400, 0, passwordUsed, "The password was used before.", true}}
+	case identity.Suspended: // of whom it is asked for, not the caller
+		return &at{err, answer{400, 0, notUpdated, "She is suspended, and nothing is mailed to her.", true}}
 	case identity.Conflict:
 		if e.Field == staff.FieldEmail {
 			return &at{err, answer{400, 0, userExists, "There is a user with this e-mail address.", true}}

@@ -16,7 +16,7 @@ const defaultPage = 100
 
 // userRoutes are /user and /users (openwifi.md 1.8).
 func (d *Dialect) userRoutes() []httpkit.Route {
-	return append(d.userReads(d.caller),
+	return append(d.userReads(d.by),
 		d.route(http.MethodPost, base+"/user/{id}", "createUser", d.createUser),
 		d.route(http.MethodPut, base+"/user/{id}", "updateUser", d.updateUser),
 		d.route(http.MethodDelete, base+"/user/{id}", "deleteUser", d.deleteUser),
@@ -34,27 +34,27 @@ func (d *Dialect) userReads(asks asker) []httpkit.Route {
 	}
 }
 
-// caller is who shows an access token.
-func (d *Dialect) caller(r *http.Request) (staff.By, error) {
+// by is who shows an access token.
+func (d *Dialect) by(r *http.Request) (staff.By, error) {
 	live, _, err := d.signedIn(r)
 	if err != nil {
 		return staff.By{}, err
 	}
-	c := httpkit.Caller(r, Door)
+	c := d.caller(r)
 	c.SubjectID, c.ActorID, c.SessionID = live.Subject.ID, cmp.Or(live.Session.ActorID, live.Subject.ID), live.Session.ID
 	return staff.By{Caller: c}, nil
 }
 
-// callerOrService is caller, or another service that shows our key.
-func (d *Dialect) callerOrService(r *http.Request) (staff.By, error) {
+// byOrService is by, or another service that shows our key.
+func (d *Dialect) byOrService(r *http.Request) (staff.By, error) {
 	service, err := d.byService(r)
 	if err != nil {
 		return staff.By{}, err
 	}
 	if service {
-		return staff.By{Caller: httpkit.Caller(r, Door), Service: true}, nil
+		return staff.By{Caller: d.caller(r), Service: true}, nil
 	}
-	return d.caller(r)
+	return d.by(r)
 }
 
 // userList is the answer of a list, of users or of their ids.
@@ -156,7 +156,7 @@ func userID(r *http.Request) (identity.SubjectID, error) {
 
 // createUser answers POST /user/0.
 func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.caller(r)
+	by, err := d.by(r)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,10 @@ func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request) error {
 		Kind: identity.Person, Email: text("email"), Role: body.choice("userRole"), Name: text("name"), Description: text("description"),
 		Locale: text("locale"), Location: strings.ToLower(text("location")), Owner: strings.ToLower(text("owner")), Entity: strings.ToLower(entity),
 		AuthInfo: text("oauthUserInfo"), Policy: text("securityPolicy"), Notes: notesAsked(body), MustChange: truth("changePassword"),
-		Suspended: truth("suspended"), BlackListed: truth("blackListed"), Check: q.flag("email_verification"),
+		Suspended: truth("suspended"), BlackListed: truth("blackListed"),
+	}
+	if q.flag("email_verification") {
+		in.Check = d.verificationLink()
 	}
 	if password := text("currentPassword"); password != "" {
 		in.Password = (*identity.Secret)(&password)
@@ -217,7 +220,7 @@ func notesAsked(body *object) []string {
 
 // updateUser answers PUT /user/{id}.
 func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.caller(r)
+	by, err := d.by(r)
 	if err != nil {
 		return err
 	}
@@ -240,18 +243,20 @@ func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request) error {
 		change.ResetFactors = true
 	case q.flag("forgotPassword"):
 		named(r, "mailUserReset")
-		change.MailReset = true
+		change.MailReset = d.resetLink()
 	default:
 		if change, err = changeAsked(body); err != nil {
 			return err
 		}
-		change.Check = q.flag("email_verification")
+		if q.flag("email_verification") {
+			change.Check = d.verificationLink()
+		}
 	}
 	p, err := d.Staff.Change(r.Context(), by, id, change)
 	if err != nil {
 		return atUser(err)
 	}
-	if change.MailReset {
+	if change.MailReset.Address != nil {
 		return writeJSON(w, http.StatusOK, completed(r.Method))
 	}
 	return writeJSON(w, http.StatusOK, userOf(&p))
@@ -299,7 +304,7 @@ func changeAsked(body *object) (staff.Change, error) {
 
 // deleteUser answers DELETE /user/{id}: 200 with nothing in it, as the vendor's tests insist.
 func (d *Dialect) deleteUser(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.caller(r)
+	by, err := d.by(r)
 	if err != nil {
 		return err
 	}

@@ -155,10 +155,8 @@ func TestEveryCellOfTheRoleTable(t *testing.T) {
 func (h *house) sends() {
 	people := h.door.Staff
 	people.Offers = func(identity.CredentialKind) bool { return true }
-	mailed := func(context.Context, identity.Tx, identity.Caller, identity.Subject) error { return nil }
-	people.MailCheck, people.MailReset = mailed, mailed
-	people.Proven = func(_ context.Context, _ identity.Tx, _ identity.Caller, number string) (string, bool, error) {
-		return number, number == "+15145550100", nil
+	people.Proven = func(_ context.Context, _ identity.Reader, _ identity.SubjectID, number string) (bool, error) {
+		return number == "+15145550100", nil
 	}
 	people.EnrolApp = func(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID) (bool, error) {
 		if id != ines {

@@ -25,6 +25,13 @@ type errorBody struct {
 	ErrorDescription string
 }
 
+// done is the success of what has nothing to say (openwifi.md 1.2).
+type done struct {
+	Code      int
+	Operation string // the request's method
+	Details   string
+}
+
 // webToken is WebTokenResult. Its fields stand in the contract's order, like those of all structs here.
 type webToken struct {
 	AccessToken            string      `json:"access_token"`
@@ -42,13 +49,16 @@ type webToken struct {
 
 type aclTemplate struct{ Read, ReadWrite, ReadWriteCreate, Delete, PortalLogin bool }
 
+// everything is what every answer says (openwifi.md 1.5).
+var everything = aclTemplate{true, true, true, true, true}
+
 const idleTimeout = 300 // said by the contract, enforced by nobody
 
 // tokenOf prints a token that was made at an instant of a generation and ends at another.
 func tokenOf(subject *identity.Subject, access string, made, ends time.Time, generation int64) webToken {
 	t := webToken{
 		AccessToken: access, TokenType: "Bearer", ExpiresIn: ends.Unix() - made.Unix(), IdleTimeout: idleTimeout, Created: made.Unix(),
-		Username: strings.ToLower(subject.Email), ACLTemplate: aclTemplate{true, true, true, true, true},
+		Username: strings.ToLower(subject.Email), ACLTemplate: everything,
 	}
 	if generation > 1 {
 		t.LastRefresh = made.Unix()

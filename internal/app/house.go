@@ -168,7 +168,8 @@ func (h *House) core(o Options) error {
 	}
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
 	h.SignUp = &signup.Service{
-		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,
+		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Recovery: h.Recovery, Log: h.Audit,
+		Now: h.now, Founder: founder,
 	}
 	h.Worker = &deliver.Worker{Outbox: h.Outbox, Owner: h.node, Log: h.Audit, Senders: map[identity.Channel]deliver.Sender{}}
 	if url := h.Config.SMTPURL; url != "" {

@@ -34,6 +34,7 @@ type NewSubject struct {
 	Suspended    bool
 	Superadmin   bool
 	PolicyID     identity.PolicyID
+	Owner        string
 	Attributes   identity.Attributes
 }
 
@@ -69,7 +70,7 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 	subject := identity.Subject{
 		Kind: in.Kind, Email: in.Email, Name: in.Name, GivenName: in.GivenName, MiddleName: in.MiddleName, FamilyName: in.FamilyName,
 		Phone: in.Phone, Locale: in.Locale, Superadmin: in.Superadmin, MustVerify: in.MustVerify, PolicyID: in.PolicyID,
-		Attributes: in.Attributes, CreatedAt: now, UpdatedAt: now,
+		Owner: in.Owner, Attributes: in.Attributes, CreatedAt: now, UpdatedAt: now,
 	}
 	if subject.Kind == "" {
 		subject.Kind = identity.Person
@@ -163,6 +164,7 @@ func checkSubject(subject identity.Subject) error {
 	}{
 		{"name", subject.Name, maxName}, {"given_name", subject.GivenName, maxName}, {"middle_name", subject.MiddleName, maxName},
 		{"family_name", subject.FamilyName, maxName}, {FieldPhone, subject.Phone, 40}, {"locale", subject.Locale, 35},
+		{"owner", subject.Owner, maxKey},
 	} {
 		if err := line(f.field, f.value, f.limit); err != nil {
 			return err
@@ -190,6 +192,9 @@ func view(s identity.Subject) map[string]any {
 	}
 	if s.PolicyID != "" {
 		v["policy"] = s.PolicyID
+	}
+	if s.Owner != "" {
+		v["owner"] = s.Owner
 	}
 	if s.MustVerify {
 		v["must_verify"] = true

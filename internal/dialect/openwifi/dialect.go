@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
+	"gatehouse/internal/core/signup"
 	"gatehouse/internal/core/token"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -49,6 +50,7 @@ type Dialect struct {
 	// Key opens the internal listener to the other services; see ServiceKey. "" opens it to none.
 	Key      identity.Secret
 	SignIn   *signin.Service
+	SignUp   *signup.Service
 	Recovery *recovery.Service
 	Sessions *session.Service
 	Profiles *profile.Service

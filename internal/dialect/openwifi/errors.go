@@ -36,7 +36,7 @@ const (
 	badMethod     = 1004
 	notUpdated    = 1012
 	badParameters = 1018
-	notBuilt      = 1062
+	notSignedUp   = 1091
 )
 
 // answer is this door's word for one Kind.

@@ -13,6 +13,7 @@ import (
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
+	"gatehouse/internal/core/signup"
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/password"
@@ -49,11 +50,15 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 		Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}
 	outbox := &deliver.Outbox{Store: c.Store, Box: c.Box, Templates: deliver.BuiltIn(), Now: c.Clock.Now, Rand: c.SignIn.Rand}
+	links := &recovery.Service{
+		Store: c.Store, Passwords: c.Passwords, Manage: people, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
+	}
 	h := &house{Core: c, outbox: outbox, people: people, door: &openwifi.Dialect{
 		Issuer: "https://sec.example.com", Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
 		Profiles: &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now},
-		Recovery: &recovery.Service{
-			Store: c.Store, Passwords: c.Passwords, Manage: people, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
+		Recovery: links,
+		SignUp: &signup.Service{
+			Store: c.Store, Manage: people, Passwords: c.Passwords, Sessions: c.Sessions, Recovery: links, Log: c.Passwords.Log, Now: c.Clock.Now,
 		},
 	}}
 	for _, f := range change {
@@ -175,6 +180,18 @@ func (h *house) reset(t testing.TB, login string) string {
 	}
 	return h.mailed(t, "password_reset", login)
 }
+
+// signUp signs a subscriber up, and gives the link's id.
+func (h *house) signUp(t testing.TB, email string) string {
+	t.Helper()
+	if w := call(h.public, http.MethodPost, signUp+"&email="+email, ""); w.Code != http.StatusOK {
+		t.Fatalf("sign-up: %d %s", w.Code, w.Body)
+	}
+	return h.mailed(t, "signup_verification", email)
+}
+
+// signUp is all of a sign-up but the address.
+const signUp = "/api/v1/signup?signupUUID=7c0d0a0e-3c55-4a4e-9a0b-2d6f1d1c7e01&owner=7c0d0a0e-3c55-4a4e-9a0b-2d6f1d1c7e02&operatorName=Harbour+Net"
 
 // verification has somebody confirm her address, and gives the link's id.
 func (h *house) verification(t testing.TB, id identity.SubjectID) string {

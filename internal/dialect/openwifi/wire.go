@@ -195,6 +195,7 @@ type attributes struct {
 	SecurityPolicy       string `json:"securityPolicy"`
 	SecurityPolicyChange int64  `json:"securityPolicyChange"`
 	OAuthUserInfo        string `json:"oauthUserInfo"`
+	SigningUp            string `json:"signingUp"`
 }
 
 // attributesOf reads them. What cannot be read is as if nothing were there: the least role.
@@ -236,12 +237,13 @@ func userOf(p *profile.Profile) userInfo {
 		ValidationDate: unix(s.VerifiedAt), Created: unix(s.CreatedAt), CreationDate: unix(s.CreatedAt), ValidationURI: own.ValidationURI,
 		ChangePassword: p.MustChange, LastLogin: unix(s.LastSignInAt), CurrentLoginURI: own.CurrentLoginURI,
 		LastPasswordChange: unix(p.PasswordSetAt), LastEmailCheck: unix(s.VerifiedAt), WaitingForEmailCheck: s.AwaitsVerification(),
-		Locale: s.Locale, Notes: append([]note{}, own.Notes...), Location: own.Location, Owner: own.Owner,
+		Locale: s.Locale, Notes: append([]note{}, own.Notes...), Location: own.Location, Owner: cmp.Or(s.Owner, own.Owner),
 		Suspended: !s.SuspendedAt.IsZero(), BlackListed: own.BlackListed, UserRole: roleOf(s, &own),
 		Proprietary:    proprietary{Mobiles: []mobile{}, MFA: mfa{Method: methodOf(p.Factors)}},
 		SecurityPolicy: own.SecurityPolicy, SecurityPolicyChange: own.SecurityPolicyChange, LastPasswords: []string{},
-		OAuthUserInfo: own.OAuthUserInfo, Modified: unix(s.UpdatedAt),
+		OAuthUserInfo: own.OAuthUserInfo, Modified: unix(s.UpdatedAt), SigningUp: own.SigningUp,
 	}
+	u.ChangePassword = u.ChangePassword || own.SigningUp != "" && p.PasswordSetAt.IsZero() // she has yet to choose one
 	u.Proprietary.MFA.Enabled = u.Proprietary.MFA.Method != ""
 	if number := p.Targets[identity.SMSCode]; number != "" {
 		u.Proprietary.Mobiles = append(u.Proprietary.Mobiles, mobile{Number: number, Verified: true, Primary: true})

@@ -141,6 +141,9 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 			return subject, err
 		}
 	}
+	if err := tx.Announce(ctx, identity.PopulationChanged, string(subject.ID), now); err != nil {
+		return subject, err
+	}
 	return subject, s.finish(ctx, tx, caller, identity.SubjectChanged, string(subject.ID), audit.Entry{
 		Action: "subject.create", SubjectID: subject.ID, After: view(subject),
 	})
@@ -218,6 +221,7 @@ type Change struct {
 	Verified   *bool
 	MustVerify *bool
 	PolicyID   *identity.PolicyID
+	Owner      *string
 	Attributes identity.Attributes // replaces the JSON of the doors named; nil JSON removes it
 	Merge      identity.Attributes // patches the JSON of the doors named (RFC 7396)
 }
@@ -245,7 +249,7 @@ func (s *Service) UpdateIn(ctx context.Context, tx identity.Tx, caller identity.
 		value *string
 	}{
 		{&subject.Name, c.Name}, {&subject.GivenName, c.GivenName}, {&subject.MiddleName, c.MiddleName},
-		{&subject.FamilyName, c.FamilyName}, {&subject.Phone, c.Phone}, {&subject.Locale, c.Locale},
+		{&subject.FamilyName, c.FamilyName}, {&subject.Phone, c.Phone}, {&subject.Locale, c.Locale}, {&subject.Owner, c.Owner},
 	} {
 		changed = set(f.into, f.value) || changed
 	}
@@ -428,6 +432,9 @@ func (s *Service) DeleteIn(ctx context.Context, tx identity.Tx, caller identity.
 		return err
 	}
 	if err := tx.DeleteSubject(ctx, id); err != nil {
+		return err
+	}
+	if err := tx.Announce(ctx, identity.PopulationChanged, string(id), s.Now()); err != nil {
 		return err
 	}
 	return s.finish(ctx, tx, caller, identity.SubjectChanged, string(id), audit.Entry{

@@ -374,7 +374,8 @@ func TestALinkIsGoodAtItsDoorOnly(t *testing.T) {
 		s := h.Person()
 		secret := h.forgot(s.Email)
 		elsewhere := coretest.Caller(coretest.Lax)
-		h.want("looking at another door", h.Look(t.Context(), elsewhere, secret), identity.TicketInvalid)
+		_, err := h.Look(t.Context(), elsewhere, secret)
+		h.want("looking at another door", err, identity.TicketInvalid)
 		h.want("spending at another door", h.Reset(t.Context(), recovery.ResetInput{Caller: elsewhere, Token: secret, NewPassword: fresh}), identity.TicketInvalid)
 		for _, guess := range []identity.Secret{"", "x", secret + "x", secret[:42], identity.Secret(strings.Repeat("A", 43)), "\x00"} {
 			h.want("a guess", h.reset(guess, fresh), identity.TicketInvalid)

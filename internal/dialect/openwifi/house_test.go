@@ -104,8 +104,10 @@ const (
 	waits  = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a03"
 	chief  = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a04"
 	nobody = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a05"
-	leaves = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a07"
-	sue    = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a06" // a subscriber
+	texted = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a06"
+	mailed = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a07"
+	leaves = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a08"
+	sue    = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a09" // a subscriber
 )
 
 // world puts the people and services of the stories there.
@@ -129,6 +131,9 @@ func (h *house) world(t testing.TB) {
 	})
 	h.person(t, chief, "chief@example.com", "Quiet-Sky-11", role(`{"role":"admin"}`))
 	h.person(t, nobody, "plain@example.com", "Quiet-Sky-11", nil)
+	h.WithTarget(h.person(t, texted, "texted@example.com", "Quiet-Sky-11", nil), identity.SMSCode, "+15145550100")
+	h.WithTarget(identity.Subject{ID: texted}, identity.EmailCode, "texted@example.com")
+	h.WithTarget(h.person(t, mailed, "mailed@example.com", "Quiet-Sky-11", nil), identity.EmailCode, "mailed@example.com")
 	h.person(t, leaves, "leaves@example.com", "Quiet-Sky-11", nil)
 	h.person(t, sue, "sue@example.net", "Quiet-Sky-11", func(s *identity.Subject, _ *identity.Credential) { s.Kind = identity.Customer })
 	h.Update(func(tx identity.Tx) error {

@@ -25,7 +25,8 @@ func TestStories(t *testing.T) {
 			}
 		})
 		h.world(t)
-		captured := map[string]string{"code": h.Code(), "key": serviceKey}
+		h.SMS.Rand, h.Email.Rand = always{}, always{}
+		captured := map[string]string{"code": h.Code(), "key": serviceKey, "sent": "041877"}
 		if strings.HasPrefix(story, "link") {
 			captured["reset"], captured["suspended"] = h.reset(t, "ines@example.com"), h.reset(t, "leaves@example.com")
 			if err := h.people.Suspend(t.Context(), identity.Caller{Door: "cli"}, leaves, "left"); err != nil {
@@ -37,3 +38,8 @@ func TestStories(t *testing.T) {
 		return dialecttest.House{Public: h.public, Service: h.service, Advance: h.Clock.Advance, Captured: captured}
 	}})
 }
+
+// always makes every code that is sent the contract's.
+type always struct{}
+
+func (always) Read(p []byte) (int, error) { return copy(p, []byte{0x00, 0xa3, 0x95}), nil }

@@ -72,7 +72,7 @@ func TestPagesShowNothingOfStrangers(t *testing.T) {
 func TestLanguages(t *testing.T) {
 	h := newHouse(t)
 	h.world(t)
-	h.person(t, "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a08", "jana@example.com", "Quiet-Sky-11", func(s *identity.Subject, _ *identity.Credential) {
+	h.person(t, "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a0a", "jana@example.com", "Quiet-Sky-11", func(s *identity.Subject, _ *identity.Credential) {
 		s.Locale = "de_AT"
 	})
 	german, english := h.reset(t, "jana@example.com"), h.reset(t, "ines@example.com")

@@ -46,7 +46,7 @@ var settings = slices.Concat(
 		row("sms_per_hour", "1000", "SMS that leave in an hour, all together; more are refused. 0 = no limit.",
 			func(c *Config) *int { return &c.SMSPerHour }, number[int](0, 1_000_000)),
 
-		row("log.level", "info", "What is logged.",
+		row("log.level", "info", "What is logged. Levels that were set while running (`setloglevel` of the OpenWiFi door) go before it.",
 			func(c *Config) *logLevel { return &c.Log.Level }, level()),
 		row("log.format", "text", "How it is written.",
 			func(c *Config) *string { return &c.Log.Format }, oneOf("text", "json")),
@@ -137,6 +137,8 @@ var settings = slices.Concat(
 			func(c *Config) *time.Duration { return &c.OpenWiFi.RefreshLife }, duration(time.Second, 5*year)),
 		row("openwifi.service_key", "", "Our service key on the internal listener; `derived` = the vendor's form, which anybody can compute (openwifi.md 1.3). Empty = random, kept in the store.",
 			func(c *Config) *secretText { return &c.OpenWiFi.ServiceKey }, serviceKey()),
+		row("openwifi.ui_url", "", "Address of the controller's web UI, as `/system` tells it to UIs that build links.",
+			func(c *Config) *string { return &c.OpenWiFi.UIURL }, webURL()),
 		row("openwifi.totp_issuer", "OpenWiFi", "Name that authenticator apps show.",
 			func(c *Config) *string { return &c.OpenWiFi.TOTPIssuer }, required(text("a name"))),
 	},

@@ -139,7 +139,7 @@ func (d *Dialect) verify(w http.ResponseWriter, r *http.Request, id identity.Sec
 			if err != nil {
 				return err
 			}
-			return d.writePage(w, r, http.StatusOK, linkPage{}, sayVerified)
+			return d.writePage(w, r, http.StatusOK, linkPage{onward: half.onward()}, sayVerified)
 		}
 		subject, err := d.Recovery.Verify(r.Context(), half.caller(r), id)
 		if identity.KindOf(err) == identity.TicketInvalid {
@@ -151,9 +151,17 @@ func (d *Dialect) verify(w http.ResponseWriter, r *http.Request, id identity.Sec
 		if e := httpkit.EventOf(r); e != nil {
 			e.SubjectID = subject.ID
 		}
-		return d.writePage(w, r, http.StatusOK, linkPage{locale: subject.Locale}, sayVerified)
+		return d.writePage(w, r, http.StatusOK, linkPage{locale: subject.Locale, onward: half.onward()}, sayVerified)
 	}
 	return noLink
+}
+
+// onward is where the staff sign in. Subscribers have a portal of their own, which we do not know.
+func (d *Dialect) onward() string {
+	if d.subscribers {
+		return ""
+	}
+	return d.UI
 }
 
 // submitLink answers POST /actionLink: the form of a new password. What it refuses leaves the link good.
@@ -187,7 +195,7 @@ func (d *Dialect) submitLink(w http.ResponseWriter, r *http.Request) error {
 	}[identity.KindOf(err)]
 	switch {
 	case err == nil:
-		return d.writePage(w, r, http.StatusOK, linkPage{locale: holder.Subject.Locale}, sayDone)
+		return d.writePage(w, r, http.StatusOK, linkPage{locale: holder.Subject.Locale, onward: half.onward()}, sayDone)
 	case !mayRetry:
 		return err
 	}
@@ -295,6 +303,7 @@ type linkPage struct {
 	action string          // of the form
 	rule   identity.PasswordRule
 	locale string // of the person, where she is known
+	onward string // where she goes from here; may be ""
 }
 
 // printed is what the template reads.
@@ -307,6 +316,7 @@ type printed struct {
 	Pattern  string
 	Least    int
 	Rules    []string
+	Onward   string
 }
 
 // Style is a whole element, because the policy names the sum of what stands between its tags.
@@ -315,7 +325,7 @@ func (printed) Style() template.HTML { return "<style>" + linkStyle + "</style>"
 func (d *Dialect) writePage(w http.ResponseWriter, r *http.Request, status int, p linkPage, what say) error {
 	language := languageOf(r, p.locale)
 	words := languages[language]
-	out := printed{Language: language, Words: words, Say: words.says[what], Action: d.Prefix + actionLink + "?action=" + p.action}
+	out := printed{Language: language, Words: words, Say: words.says[what], Action: d.Prefix + actionLink + "?action=" + p.action, Onward: p.onward}
 	if p.form != "" {
 		out.Form, out.Pattern, out.Least, out.Rules = p.form.Reveal(), password.Pattern(p.rule), p.rule.MinLength, words.rules(p.rule)
 	}
@@ -379,11 +389,11 @@ type saying struct {
 
 // phrases are one language's words.
 type phrases struct {
-	New, Again, Set, AsListed string
-	says                      [sayWrong + 1]saying
-	least, someClasses        string
-	allClasses, previous      string
-	hardToGuess, noCommon     string
+	New, Again, Set, AsListed, SignIn string
+	says                              [sayWrong + 1]saying
+	least, someClasses                string
+	allClasses, previous              string
+	hardToGuess, noCommon             string
 }
 
 // rules say what a new password must be.
@@ -406,7 +416,7 @@ func (p phrases) rules(rule identity.PasswordRule) []string {
 
 var languages = map[string]phrases{
 	english: {
-		New: "New password", Again: "The same again", Set: "Set the password", AsListed: "As the list above says",
+		New: "New password", Again: "The same again", Set: "Set the password", AsListed: "As the list above says", SignIn: "Sign in",
 		least: "at least %d characters", someClasses: "%d of these: an upper-case letter, a lower-case letter, a digit, another character",
 		allClasses:  "an upper-case letter (A–Z), a lower-case letter (a–z), a digit, and another character",
 		previous:    "none of your last %d",
@@ -426,7 +436,7 @@ var languages = map[string]phrases{
 		},
 	},
 	"de": {
-		New: "Neues Passwort", Again: "Noch einmal dasselbe", Set: "Passwort setzen", AsListed: "Wie in der Liste darüber",
+		New: "Neues Passwort", Again: "Noch einmal dasselbe", Set: "Passwort setzen", AsListed: "Wie in der Liste darüber", SignIn: "Anmelden",
 		least: "mindestens %d Zeichen", someClasses: "%d davon: ein Großbuchstabe, ein Kleinbuchstabe, eine Ziffer, ein anderes Zeichen",
 		allClasses:  "ein Großbuchstabe (A–Z), ein Kleinbuchstabe (a–z), eine Ziffer und ein anderes Zeichen",
 		previous:    "keines Ihrer letzten %d",

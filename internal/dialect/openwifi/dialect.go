@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
+	"gatehouse/internal/core/signup"
 	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/core/token"
@@ -55,6 +56,7 @@ type Dialect struct {
 	UI       string // address of the controller's web UI, for pages that build links
 	System   *system.Service
 	SignIn   *signin.Service
+	SignUp   *signup.Service
 	Recovery *recovery.Service
 	Sessions *session.Service
 	Profiles *profile.Service

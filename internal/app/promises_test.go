@@ -427,12 +427,15 @@ func holderOf(kind string) string {
 	return "ada@example.test"
 }
 
-// holder is holderOf, but somebody new where the recipe changes her password.
+// holder is holderOf, but somebody new where the recipe changes her password, and an administrator where it takes one.
 func (h *house) holder(t testing.TB, r recipe, kind string) string {
 	t.Helper()
 	login := holderOf(kind)
 	if r.op == "updatePassword" || r.op == "resetPassword" || r.op == "submitReset" {
 		_, login = h.newPerson(t, false)
+	}
+	if r.op == "createUser" || r.op == "deleteUser" {
+		login = "bob@example.test"
 	}
 	return login
 }
@@ -543,6 +546,22 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "systemEndpoints", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/systemEndpoints", "")},
 	{door: openwifi.Door, op: "systemEndpoints", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
 		return request{method: "GET", target: "/api/v1/systemEndpoints", bearer: token, service: true}
+	}},
+	{door: openwifi.Door, op: "getUsers", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/users?limit=3&emailSearch=example", "")},
+	{door: openwifi.Door, op: "getUsers", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/users?idOnly=true&select=" + string(adaID), bearer: token, service: true}
+	}},
+	{door: openwifi.Door, op: "getUser", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/user/"+string(adaID), "")},
+	{door: openwifi.Door, op: "getUser", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/user/bob@example.test?byEmail=true", bearer: token, service: true}
+	}},
+	{door: openwifi.Door, op: "createUser", takes: []string{wifiAccess}, make: func(t testing.TB, h *house, token string) request {
+		return request{method: "POST", target: "/api/v1/user/0", bearer: token, body: object("email", h.newAddress(t), "name", "New", "currentPassword", passphrase, "userRole", "noc")}
+	}},
+	{door: openwifi.Door, op: "updateUser", takes: []string{wifiAccess}, make: plain("PUT", "/api/v1/user/"+string(adaID), `{"name":"Ada L","description":"first","locale":"en"}`)},
+	{door: openwifi.Door, op: "deleteUser", takes: []string{wifiAccess}, make: func(t testing.TB, h *house, token string) request {
+		id, _ := h.newPerson(t, false)
+		return request{method: "DELETE", target: "/api/v1/user/" + string(id), bearer: token}
 	}},
 	{door: openwifi.Door, op: "asset", make: plain("GET", "/wwwassets/password_policy.html", "")},
 

@@ -103,7 +103,7 @@ func (d *Dialect) usersAsked(r *http.Request, by staff.By, q query) ([]profile.P
 		}
 		var ids []identity.SubjectID
 		for id := range strings.SplitSeq(selected, ",") {
-			if id := strings.ToLower(strings.TrimSpace(id)); identity.ValidID(id) {
+			if id = strings.TrimSpace(id); identity.ValidID(id) {
 				ids = append(ids, identity.SubjectID(id))
 			}
 		}
@@ -145,10 +145,10 @@ func (d *Dialect) user(w http.ResponseWriter, r *http.Request, asks asker) error
 	return writeJSON(w, http.StatusOK, userOf(&p))
 }
 
-// userID is the id in the path, in the one spelling that ids have.
+// userID is what the path names; ids have one spelling.
 func userID(r *http.Request) (identity.SubjectID, error) {
-	id := strings.ToLower(strings.TrimSpace(r.PathValue("id")))
-	if id == "" {
+	id := r.PathValue("id")
+	if strings.TrimSpace(id) == "" {
 		return "", numbered{identity.Invalid.In("id", "is missing"), idMissing}
 	}
 	return identity.SubjectID(id), nil

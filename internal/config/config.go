@@ -126,6 +126,7 @@ type OpenWiFi struct {
 	TokenLife   time.Duration
 	RefreshLife time.Duration
 	ServiceKey  identity.Secret // empty = random, kept in the store; "derived" = the vendor's form
+	UIURL       string          // of the controller's web UI
 	TOTPIssuer  string
 }
 

@@ -37,6 +37,7 @@ const (
 	badMethod     = 1004
 	notUpdated    = 1012
 	badParameters = 1018
+	badCommand    = 1031
 	idMissing     = 1037
 	idNotZero     = 1038
 	badRole       = 1039

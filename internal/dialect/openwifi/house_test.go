@@ -1,6 +1,7 @@
 package openwifi_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -9,16 +10,19 @@ import (
 	"time"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/staff"
+	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 	"gatehouse/internal/store/storetest"
 )
 
@@ -61,6 +65,21 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	h := &house{Core: c, outbox: outbox, people: people, door: &openwifi.Dialect{
 		Issuer: "https://sec.example.com", Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
 		Profiles: profiles, Recovery: links, Staff: operators,
+		UI: "https://ui.example.com",
+		System: &system.Service{
+			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Role, Now: c.Clock.Now,
+			Levels:  logs.NewLevels(logs.Information),
+			Reloads: map[logs.Subsystem]func(context.Context) error{logs.Keys: func(context.Context) error { return nil }},
+			Process: system.Process{
+				Version: "1.0.0", StartedAt: coretest.Start.Add(-24 * time.Hour), OS: "Linux", Processors: 4, Hostname: "sec-1",
+				Certificates: func() []system.Certificate {
+					return []system.Certificate{{File: "sec.pem", ExpiresAt: time.Unix(1893456000, 0)}}
+				},
+				Resources: func() system.Resources {
+					return system.Resources{Files: 42, Resident: 51200 << 10, PeakResident: 60416 << 10, AddressSpace: 1228800 << 10, PeakAddresses: 1259520 << 10}
+				},
+			},
+		},
 	}}
 	for _, f := range change {
 		f(h.door)

@@ -23,11 +23,11 @@ func (d *Dialect) userRoutes() []httpkit.Route {
 	)
 }
 
-// asker says who asks.
-type asker func(*http.Request) (staff.By, error)
+// byWhom says who asks.
+type byWhom func(*http.Request) (staff.By, error)
 
 // userReads are those that the internal listener has too, where another service may ask.
-func (d *Dialect) userReads(asks asker) []httpkit.Route {
+func (d *Dialect) userReads(asks byWhom) []httpkit.Route {
 	return []httpkit.Route{
 		d.route(http.MethodGet, base+"/users", "getUsers", func(w http.ResponseWriter, r *http.Request) error { return d.users(w, r, asks) }),
 		d.route(http.MethodGet, base+"/user/{id}", "getUser", func(w http.ResponseWriter, r *http.Request) error { return d.user(w, r, asks) }),
@@ -63,7 +63,7 @@ type userList[T userInfo | identity.SubjectID] struct {
 }
 
 // users answers GET /users.
-func (d *Dialect) users(w http.ResponseWriter, r *http.Request, asks asker) error {
+func (d *Dialect) users(w http.ResponseWriter, r *http.Request, asks byWhom) error {
 	by, err := asks(r)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (d *Dialect) usersAsked(r *http.Request, by staff.By, q query) ([]profile.P
 }
 
 // user answers GET /user/{id}.
-func (d *Dialect) user(w http.ResponseWriter, r *http.Request, asks asker) error {
+func (d *Dialect) user(w http.ResponseWriter, r *http.Request, asks byWhom) error {
 	by, err := asks(r)
 	if err != nil {
 		return err
@@ -257,7 +257,7 @@ func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request) error {
 		return atUser(err)
 	}
 	if change.MailReset.Address != nil {
-		return writeJSON(w, http.StatusOK, completed(r.Method))
+		return writeDone(w, r)
 	}
 	return writeJSON(w, http.StatusOK, userOf(&p))
 }
@@ -318,12 +318,3 @@ func (d *Dialect) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusOK)
 	return nil
 }
-
-// success is the answer of a call that has no data to give.
-type success struct {
-	Code      int
-	Operation string // the request's method
-	Details   string
-}
-
-func completed(method string) success { return success{0, method, "Command completed."} }

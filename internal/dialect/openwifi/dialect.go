@@ -119,11 +119,11 @@ func (d *Dialect) pageRoutes() []httpkit.Route {
 // counts there as it does on the public one.
 func (d *Dialect) ServiceRoutes() httpkit.Door {
 	d.start()
-	return d.mount(slices.Concat(d.systemServiceRoutes(), d.userReads(d.byOrService), []httpkit.Route{
+	return d.mount(slices.Concat([]httpkit.Route{
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
 		{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
 		d.route(http.MethodGet, base+"/validateSubToken", "validateSubToken", d.validateSubscriberForService),
-	})...)
+	}, d.systemServiceRoutes(), d.userReads(d.byOrService))...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {

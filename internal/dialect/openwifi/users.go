@@ -23,11 +23,11 @@ func (d *Dialect) userRoutes() []httpkit.Route {
 	)
 }
 
-// byWhom says who asks.
-type byWhom func(*http.Request) (staff.By, error)
+// asker says who asks.
+type asker func(*http.Request) (staff.By, error)
 
 // userReads are those that the internal listener has too, where another service may ask.
-func (d *Dialect) userReads(asks byWhom) []httpkit.Route {
+func (d *Dialect) userReads(asks asker) []httpkit.Route {
 	return []httpkit.Route{
 		d.route(http.MethodGet, base+"/users", "getUsers", func(w http.ResponseWriter, r *http.Request) error { return d.users(w, r, asks) }),
 		d.route(http.MethodGet, base+"/user/{id}", "getUser", func(w http.ResponseWriter, r *http.Request) error { return d.user(w, r, asks) }),
@@ -52,7 +52,7 @@ func (d *Dialect) byOrService(r *http.Request) (staff.By, error) {
 		return staff.By{}, err
 	}
 	if service {
-		return staff.By{Caller: d.caller(r), Service: true}, nil
+		return d.peerOf(r), nil
 	}
 	return d.by(r)
 }
@@ -63,7 +63,7 @@ type userList[T userInfo | identity.SubjectID] struct {
 }
 
 // users answers GET /users.
-func (d *Dialect) users(w http.ResponseWriter, r *http.Request, asks byWhom) error {
+func (d *Dialect) users(w http.ResponseWriter, r *http.Request, asks asker) error {
 	by, err := asks(r)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (d *Dialect) usersAsked(r *http.Request, by staff.By, q query) ([]profile.P
 }
 
 // user answers GET /user/{id}.
-func (d *Dialect) user(w http.ResponseWriter, r *http.Request, asks byWhom) error {
+func (d *Dialect) user(w http.ResponseWriter, r *http.Request, asks asker) error {
 	by, err := asks(r)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/logs"
 )
@@ -19,7 +20,7 @@ import (
 const levelsSetting = "log-levels"
 
 // SetLevels changes what parts of the house log, on every node and over restarts. Parts that are not there are passed over.
-func (s *Service) SetLevels(ctx context.Context, who Who, to map[logs.Subsystem]logs.Level) error {
+func (s *Service) SetLevels(ctx context.Context, who staff.By, to map[logs.Subsystem]logs.Level) error {
 	for part, level := range to {
 		if !level.Valid() {
 			return identity.Invalid.In(string(part), "has no such level")
@@ -147,7 +148,7 @@ func (s *Service) Run(ctx context.Context) {
 
 // Reload reads again what belongs to some parts of the house, on this node. Parts that are not there, or have nothing to read, are
 // passed over. What cannot be read is left as it was, and logged.
-func (s *Service) Reload(ctx context.Context, who Who, parts []logs.Subsystem) error {
+func (s *Service) Reload(ctx context.Context, who staff.By, parts []logs.Subsystem) error {
 	var chosen []logs.Subsystem
 	for _, part := range logs.Subsystems() {
 		if s.Reloads[part] != nil && slices.Contains(parts, part) {

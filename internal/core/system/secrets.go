@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/identity"
 )
 
@@ -34,7 +35,7 @@ func checkSecretKey(key string) error {
 }
 
 // Secrets lists all, by key.
-func (s *Service) Secrets(ctx context.Context, who Who) ([]Secret, error) {
+func (s *Service) Secrets(ctx context.Context, who staff.By) ([]Secret, error) {
 	return view(ctx, s, func(r identity.Reader) ([]Secret, error) {
 		if err := s.allowedToRead(ctx, r, who, KeepSecrets); err != nil {
 			return nil, err
@@ -56,12 +57,12 @@ func (s *Service) Secrets(ctx context.Context, who Who) ([]Secret, error) {
 }
 
 // MayReadSecrets refuses whoever may not.
-func (s *Service) MayReadSecrets(ctx context.Context, who Who) error {
+func (s *Service) MayReadSecrets(ctx context.Context, who staff.By) error {
 	return s.Store.View(ctx, func(r identity.Reader) error { return s.allowedToRead(ctx, r, who, KeepSecrets) })
 }
 
 // Secret reads one.
-func (s *Service) Secret(ctx context.Context, who Who, key string) (Secret, error) {
+func (s *Service) Secret(ctx context.Context, who staff.By, key string) (Secret, error) {
 	return view(ctx, s, func(r identity.Reader) (Secret, error) {
 		if err := s.allowedToRead(ctx, r, who, KeepSecrets); err != nil {
 			return Secret{}, err
@@ -93,7 +94,7 @@ func noSecret(err error) error {
 }
 
 // SaveSecret keeps one, in place of what stands under its key.
-func (s *Service) SaveSecret(ctx context.Context, who Who, secret Secret) error {
+func (s *Service) SaveSecret(ctx context.Context, who staff.By, secret Secret) error {
 	value := secret.Value.Reveal()
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
 		if err := s.allowed(ctx, tx, who, KeepSecrets); err != nil {
@@ -135,7 +136,7 @@ func (s *Service) SaveSecret(ctx context.Context, who Who, secret Secret) error 
 }
 
 // DeleteSecret forgets one.
-func (s *Service) DeleteSecret(ctx context.Context, who Who, key string) error {
+func (s *Service) DeleteSecret(ctx context.Context, who staff.By, key string) error {
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
 		if err := s.allowed(ctx, tx, who, KeepSecrets); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/identity"
 )
 
@@ -36,7 +37,7 @@ var (
 func peerPurpose(s identity.Service) string { return "service-key/" + s.Type + "/" + s.PublicURI }
 
 // Peers lists the services that stand now with their keys: to other services, and to who may keep secrets.
-func (s *Service) Peers(ctx context.Context, who Who) ([]Peer, error) {
+func (s *Service) Peers(ctx context.Context, who staff.By) ([]Peer, error) {
 	return view(ctx, s, func(r identity.Reader) ([]Peer, error) {
 		if err := s.allowedToRead(ctx, r, who, KeepSecrets); err != nil {
 			return nil, err
@@ -70,7 +71,7 @@ func (s *Service) peerKey(service identity.Service) (identity.Secret, error) {
 
 // Join lists a service that announces itself, until PeerTTL after its last announcement. What the operator described stands: no
 // announcement changes it, nor adds a second service of its type, which clients would take for the first.
-func (s *Service) Join(ctx context.Context, who Who, in Peer) (Peer, error) {
+func (s *Service) Join(ctx context.Context, who staff.By, in Peer) (Peer, error) {
 	in.Type, in.PublicURI = strings.ToLower(in.Type), strings.TrimRight(in.PublicURI, "/")
 	if err := checkPeer(in); err != nil {
 		return Peer{}, err
@@ -136,7 +137,7 @@ func (s *Service) Join(ctx context.Context, who Who, in Peer) (Peer, error) {
 }
 
 // Leave takes a service that announced itself off the list.
-func (s *Service) Leave(ctx context.Context, who Who, kind, publicURI string) error {
+func (s *Service) Leave(ctx context.Context, who staff.By, kind, publicURI string) error {
 	publicURI = strings.TrimRight(publicURI, "/")
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
 		if !who.Service {

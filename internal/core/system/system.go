@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/logs"
 )
@@ -35,12 +36,6 @@ var table = [acts][]string{
 	KeepSecrets: {"root"},
 }
 
-// Who asks: a person, or another service of the installation, which showed our key and is nobody.
-type Who struct {
-	identity.Caller
-	Service bool
-}
-
 // Service is the house about itself. Its fields are set before the first call.
 type Service struct {
 	Store  identity.Store
@@ -60,7 +55,7 @@ type Service struct {
 }
 
 // allowed refuses whoever may not do an act. It asks the store: what somebody was when her token was checked does not count.
-func (s *Service) allowed(ctx context.Context, r identity.Reader, who Who, act Act) error {
+func (s *Service) allowed(ctx context.Context, r identity.Reader, who staff.By, act Act) error {
 	denied := identity.Denied.Because("you may not do this")
 	if who.Service || who.SubjectID == "" {
 		return denied
@@ -78,7 +73,7 @@ func (s *Service) allowed(ctx context.Context, r identity.Reader, who Who, act A
 }
 
 // allowedToRead is allowed, but services may read too.
-func (s *Service) allowedToRead(ctx context.Context, r identity.Reader, who Who, act Act) error {
+func (s *Service) allowedToRead(ctx context.Context, r identity.Reader, who staff.By, act Act) error {
 	if who.Service {
 		return nil
 	}

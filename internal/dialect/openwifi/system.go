@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -15,7 +16,7 @@ import (
 // systemRoutes are /system, /systemEndpoints, /systemServices, /systemSecret (openwifi.md 1.9, 1.13, 1.14, 2.8), and what is not
 // built of their neighbours.
 func (d *Dialect) systemRoutes() []httpkit.Route {
-	return append(d.aboutRoutes(d.person),
+	return append(d.aboutRoutes(d.by),
 		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForUser),
 		// Configuration values are passwords as often as not, and the log goes to whoever runs the process.
 		d.route(http.MethodGet, base+"/systemConfiguration", "unbuilt", unbuilt),
@@ -27,7 +28,7 @@ func (d *Dialect) systemRoutes() []httpkit.Route {
 
 // systemServiceRoutes are those of the internal listener: the same, and where other services announce themselves.
 func (d *Dialect) systemServiceRoutes() []httpkit.Route {
-	return append(d.aboutRoutes(d.serviceOrPerson),
+	return append(d.aboutRoutes(d.byOrService),
 		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForService),
 		d.route(http.MethodPut, base+"/systemServices", "joinServices", d.join),
 		d.route(http.MethodDelete, base+"/systemServices", "leaveServices", d.leave),
@@ -59,37 +60,14 @@ func (d *Dialect) aboutRoutes(asker asker) []httpkit.Route {
 	}
 }
 
-// asker says who asks.
-type asker func(r *http.Request) (system.Who, error)
-
 // asked is a handler that knows who asks, and with what parameters.
-type asked func(w http.ResponseWriter, r *http.Request, who system.Who, q query) error
-
-// person is whoever shows a token.
-func (d *Dialect) person(r *http.Request) (system.Who, error) {
-	if _, _, err := d.signedIn(r); err != nil {
-		return system.Who{}, err
-	}
-	return system.Who{Caller: httpkit.Caller(r, Door)}, nil
-}
-
-// serviceOrPerson is another service, or whoever shows a token.
-func (d *Dialect) serviceOrPerson(r *http.Request) (system.Who, error) {
-	service, err := d.byService(r)
-	if err != nil {
-		return system.Who{}, err
-	}
-	if !service {
-		return d.person(r)
-	}
-	return peerOf(r), nil
-}
+type asked func(w http.ResponseWriter, r *http.Request, who staff.By, q query) error
 
 // peerOf is the service that calls, after byService; in the audit log it is the client.
-func peerOf(r *http.Request) system.Who {
-	who := system.Who{Caller: httpkit.Caller(r, Door), Service: true}
-	who.ClientID = identity.ClientID(r.Header.Get("X-Internal-Name"))
-	return who
+func (d *Dialect) peerOf(r *http.Request) staff.By {
+	by := staff.By{Caller: d.caller(r), Service: true}
+	by.ClientID = identity.ClientID(r.Header.Get("X-Internal-Name"))
+	return by
 }
 
 // unbuilt refuses what the contract leaves to us and we leave out.
@@ -110,7 +88,7 @@ const (
 )
 
 // system answers GET /system: the process about itself.
-func (d *Dialect) system(w http.ResponseWriter, _ *http.Request, _ system.Who, q query) error {
+func (d *Dialect) system(w http.ResponseWriter, _ *http.Request, _ staff.By, q query) error {
 	command, err := q.text("command")
 	if err != nil {
 		return err
@@ -145,7 +123,7 @@ func (d *Dialect) info() systemInfo {
 }
 
 // command answers POST /system. Its query means nothing (openwifi.md 1.14).
-func (d *Dialect) command(w http.ResponseWriter, r *http.Request, who system.Who, _ query) error {
+func (d *Dialect) command(w http.ResponseWriter, r *http.Request, who staff.By, _ query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -177,7 +155,7 @@ func (d *Dialect) command(w http.ResponseWriter, r *http.Request, who system.Who
 	return noCommand
 }
 
-func (d *Dialect) setLevels(w http.ResponseWriter, r *http.Request, who system.Who, body *object) error {
+func (d *Dialect) setLevels(w http.ResponseWriter, r *http.Request, who staff.By, body *object) error {
 	wrong := identity.Invalid.In("subsystems", "must be a list of objects with tag and value")
 	var list []struct{ Tag, Value *string }
 	if err := json.Unmarshal(body.fields["subsystems"], &list); err != nil || list == nil {
@@ -215,7 +193,7 @@ func levelOf(word string) (logs.Level, bool) {
 	return 0, false
 }
 
-func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, who system.Who, body *object) error {
+func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, who staff.By, body *object) error {
 	var list []*string
 	if err := json.Unmarshal(body.fields["subsystems"], &list); err != nil || list == nil {
 		return identity.Invalid.In("subsystems", "must be a list of names")
@@ -239,7 +217,7 @@ func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, who system.Who,
 
 // services answers GET /systemServices: where the other services are and what opens them. With root's token the keys are blank
 // (openwifi.md 1.13).
-func (d *Dialect) services(w http.ResponseWriter, r *http.Request, who system.Who, _ query) error {
+func (d *Dialect) services(w http.ResponseWriter, r *http.Request, who staff.By, _ query) error {
 	peers, err := d.System.Peers(r.Context(), who)
 	if err != nil {
 		return err
@@ -318,19 +296,19 @@ func (d *Dialect) leave(w http.ResponseWriter, r *http.Request) error {
 }
 
 // service is another service and nobody else: registering is no person's business.
-func (d *Dialect) service(r *http.Request) (system.Who, error) {
+func (d *Dialect) service(r *http.Request) (staff.By, error) {
 	service, err := d.byService(r)
 	if err == nil && !service {
 		err = identity.ClientMissing
 	}
-	return peerOf(r), err
+	return d.peerOf(r), err
 }
 
 // knownSecrets are the names that UIs ask for.
 var knownSecrets = []knownSecret{{"google.maps.apikey", "Key with which web pages load maps."}}
 
 // readSecret answers GET /systemSecret/{key}: one, all of them, or the names that pages know.
-func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, who system.Who, q query) error {
+func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, who staff.By, q query) error {
 	ctx := r.Context()
 	switch {
 	case q.flag("all"):
@@ -357,7 +335,7 @@ func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, who system.
 }
 
 // saveSecret answers PUT /systemSecret/{key}. The value is better sent in the body: queries stand in the logs of proxies.
-func (d *Dialect) saveSecret(w http.ResponseWriter, r *http.Request, who system.Who, q query) error {
+func (d *Dialect) saveSecret(w http.ResponseWriter, r *http.Request, who staff.By, q query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -378,7 +356,7 @@ func (d *Dialect) saveSecret(w http.ResponseWriter, r *http.Request, who system.
 	return writeJSON(w, http.StatusOK, secret{s.Key, value})
 }
 
-func (d *Dialect) deleteSecret(w http.ResponseWriter, r *http.Request, who system.Who, _ query) error {
+func (d *Dialect) deleteSecret(w http.ResponseWriter, r *http.Request, who staff.By, _ query) error {
 	if err := d.System.DeleteSecret(r.Context(), who, r.PathValue("key")); err != nil {
 		return err
 	}

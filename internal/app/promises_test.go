@@ -588,6 +588,20 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "openLink", job: "reset", takes: []string{wifiReset}, inBody: true, make: linkTo("password_reset")},
 	{door: openwifi.Door, op: "openLink", job: "verify", takes: []string{wifiVerify}, inBody: true, make: linkTo("email_verification")},
 	{door: openwifi.Door, op: "submitLink", takes: []string{wifiReset}, inBody: true, make: formOf("/api/v1/actionLink?action=password_reset", "id", "{token}", "password1", anotherOne, "password2", anotherOne)},
+	{door: openwifi.Door, op: "getSubscribers", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/subusers?limit=3", "")},
+	{door: openwifi.Door, op: "getSubscribers", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/subusers?countOnly=true", bearer: token, service: true}
+	}},
+	{door: openwifi.Door, op: "getSubscriber", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/subuser/sue@customer.test?byEmail=true", "")},
+	{door: openwifi.Door, op: "createSubscriber", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
+		return request{method: "POST", target: "/api/v1/subuser/0", bearer: token, body: object("email", h.newAddress(t), "name", "New", "currentPassword", passphrase)}
+	}},
+	{door: openwifi.Door, op: "updateSubscriber", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
+		return request{method: "PUT", target: "/api/v1/subuser/" + string(h.newCustomer(t)), bearer: token, body: `{"name":"Mia","description":"first","locale":"en"}`}
+	}},
+	{door: openwifi.Door, op: "deleteSubscriber", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
+		return request{method: "DELETE", target: "/api/v1/subuser/" + string(h.newCustomer(t)), bearer: token}
+	}},
 	{door: openwifi.Door, op: "signUp", make: func(t testing.TB, h *house, _ string) request {
 		return request{method: "POST", target: "/api/v1/signup?" + form("email", h.newAddress(t), "signupUUID", string(acme), "owner", string(works), "operatorName", "Harbour Net"), from: h.newNetwork()}
 	}},
@@ -723,6 +737,16 @@ func (h *house) newNetwork() string {
 	defer addresses.Unlock()
 	addresses.n++
 	return fmt.Sprintf("10.%d.%d.%d", addresses.n>>16&255, addresses.n>>8&255, addresses.n&255)
+}
+
+// newCustomer makes somebody whom the operator serves.
+func (h *house) newCustomer(t testing.TB) identity.SubjectID {
+	t.Helper()
+	s, err := h.Manage.Create(t.Context(), identity.Caller{Door: "cli"}, manage.NewSubject{Kind: identity.Customer, Email: h.newAddress(t), Name: "New", Verified: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.ID
 }
 
 // newPerson makes somebody with passphrase, of ACME; with a second factor if asked.

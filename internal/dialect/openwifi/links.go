@@ -139,7 +139,7 @@ func (d *Dialect) verify(w http.ResponseWriter, r *http.Request, id identity.Sec
 			if err != nil {
 				return err
 			}
-			return d.writePage(w, r, http.StatusOK, linkPage{onward: half.onward()}, sayVerified)
+			return d.writePage(w, r, http.StatusOK, linkPage{}, sayVerified)
 		}
 		subject, err := d.Recovery.Verify(r.Context(), half.caller(r), id)
 		if identity.KindOf(err) == identity.TicketInvalid {
@@ -151,14 +151,14 @@ func (d *Dialect) verify(w http.ResponseWriter, r *http.Request, id identity.Sec
 		if e := httpkit.EventOf(r); e != nil {
 			e.SubjectID = subject.ID
 		}
-		return d.writePage(w, r, http.StatusOK, linkPage{locale: subject.Locale, onward: half.onward()}, sayVerified)
+		return d.writePage(w, r, http.StatusOK, linkPage{locale: subject.Locale, onward: d.onward(&subject)}, sayVerified)
 	}
 	return noLink
 }
 
 // onward is where the staff sign in. Subscribers have a portal of their own, which we do not know.
-func (d *Dialect) onward() string {
-	if d.subscribers {
+func (d *Dialect) onward(s *identity.Subject) string {
+	if s.Kind == identity.Customer {
 		return ""
 	}
 	return d.UI
@@ -195,7 +195,7 @@ func (d *Dialect) submitLink(w http.ResponseWriter, r *http.Request) error {
 	}[identity.KindOf(err)]
 	switch {
 	case err == nil:
-		return d.writePage(w, r, http.StatusOK, linkPage{locale: holder.Subject.Locale, onward: half.onward()}, sayDone)
+		return d.writePage(w, r, http.StatusOK, linkPage{locale: holder.Subject.Locale, onward: d.onward(&holder.Subject)}, sayDone)
 	case !mayRetry:
 		return err
 	}

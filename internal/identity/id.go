@@ -22,6 +22,7 @@ type (
 	KeyID          string // kid
 	EventID        string
 	MessageID      string
+	APIKeyID       string
 )
 
 // Door is one dialect as the core sees it: a name in a session and an audience in a token.

@@ -54,5 +54,7 @@ type Service struct {
 	Type       string
 	PublicURI  string
 	PrivateURI string
+	Sealed     []byte    // the key that opens it to its peers; nil: not known
+	ExpiresAt  time.Time // zero: described by the operator; else it registered itself and must do so again before then
 	UpdatedAt  time.Time
 }

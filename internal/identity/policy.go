@@ -19,12 +19,15 @@ const DefaultPolicyKey = "default"
 type Policy struct {
 	ID           PolicyID
 	Key          string
+	Description  string
 	Password     PasswordRule
 	SecondFactor Demand
 	Factors      []CredentialKind // allowed second factors; empty: all
 	SessionIdle  time.Duration
 	SessionMax   time.Duration
 	Lockout      Lockout
+	Hours        []Schedule // each must be open to sign in; none: at any time
+	Networks     [][]string // CIDR blocks; each list must hold the caller's address; none: from anywhere
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 }
@@ -42,4 +45,17 @@ type PasswordRule struct {
 type Lockout struct {
 	Tries  int
 	Window time.Duration
+}
+
+// Schedule says when somebody may sign in: in any of its windows, by the clock of a zone.
+type Schedule struct {
+	Zone    string   `json:"zone"` // IANA name; "": UTC
+	Windows []Window `json:"windows"`
+}
+
+// Window is a span of time on some days of the week.
+type Window struct {
+	Days  []time.Weekday `json:"days"`  // none: every day
+	From  int            `json:"from"`  // minutes since midnight, included
+	Until int            `json:"until"` // minutes since midnight, excluded; not after From: it ends on the day after
 }

@@ -36,6 +36,10 @@ type Reader interface {
 	SubjectByLogin(ctx context.Context, folded string) (Subject, error)
 	Subjects(ctx context.Context, filter SubjectFilter) ([]Subject, error)
 	SubjectsByID(ctx context.Context, ids []SubjectID) ([]Subject, error) // in the order asked; unknown ones left out
+	// NthSubject gives the id that stands skip places after the first one beyond after, of a kind, by id: a landmark for doors
+	// whose contract pages by offset. NotFound past the end.
+	NthSubject(ctx context.Context, kind SubjectKind, after SubjectID, skip int) (SubjectID, error)
+	CountSubjects(ctx context.Context, kind SubjectKind, owner string) (int, error) // owner "": all; costs what it counts
 	AnySubject(ctx context.Context) (bool, error)
 	ActiveSuperadmins(ctx context.Context) (int, error)
 	Logins(ctx context.Context, id SubjectID) ([]Login, error)
@@ -54,13 +58,20 @@ type Reader interface {
 	Members(ctx context.Context, id OrganisationID, after SubjectID, limit int) ([]Membership, error)
 	Services(ctx context.Context) ([]Service, error)
 
+	Picture(ctx context.Context, id SubjectID) (Picture, error)
+	PictureHead(ctx context.Context, id SubjectID) (Picture, error) // without its bytes
+	Preferences(ctx context.Context, id SubjectID, door Door) (Preferences, error)
+
 	Policy(ctx context.Context, id PolicyID) (Policy, error)
 	PolicyByKey(ctx context.Context, key string) (Policy, error)
 	Policies(ctx context.Context) ([]Policy, error)
 
 	Credential(ctx context.Context, id SubjectID, kind CredentialKind) (Credential, error)
 	Credentials(ctx context.Context, id SubjectID) ([]Credential, error)
-	Attempts(ctx context.Context, key string) (Attempts, error) // zero Count where there is no row
+	APIKey(ctx context.Context, id APIKeyID) (APIKey, error)
+	APIKeyByHash(ctx context.Context, hash []byte) (APIKey, error)
+	APIKeysOf(ctx context.Context, id SubjectID) ([]APIKey, error) // oldest first
+	Attempts(ctx context.Context, key string) (Attempts, error)    // zero Count where there is no row
 
 	Session(ctx context.Context, id SessionID) (Session, error)
 	SessionsOf(ctx context.Context, id SubjectID) ([]Session, error) // alive ones, newest first
@@ -74,6 +85,7 @@ type Reader interface {
 	Clients(ctx context.Context, after ClientID, limit int) ([]Client, error)
 	SigningKeys(ctx context.Context) ([]SigningKey, error)
 	Setting(ctx context.Context, name string) (Setting, error)
+	Settings(ctx context.Context, prefix string) ([]Setting, error) // by name
 
 	Events(ctx context.Context, filter EventFilter) ([]Event, error)
 	SealedEvents(ctx context.Context, after int64, limit int) ([]Event, error) // by Position
@@ -113,6 +125,10 @@ type Tx interface {
 	SaveService(ctx context.Context, s *Service) error // by Type and PublicURI; sets Number
 	DeleteService(ctx context.Context, number int64) error
 
+	SavePicture(ctx context.Context, p Picture) error
+	DeletePicture(ctx context.Context, id SubjectID) error
+	SavePreferences(ctx context.Context, p Preferences) error
+
 	SavePolicy(ctx context.Context, p Policy) error // by ID
 	DeletePolicy(ctx context.Context, id PolicyID) error
 
@@ -122,6 +138,12 @@ type Tx interface {
 	// SpendStep is guarded: it moves LastStep forward to step, never back and never twice.
 	SpendStep(ctx context.Context, id CredentialID, step int64) (spent bool, err error)
 	DeleteCredential(ctx context.Context, id CredentialID) error
+
+	CreateAPIKey(ctx context.Context, k APIKey) error // Conflict: she has one of that name
+	UpdateAPIKey(ctx context.Context, k APIKey) error // Description and Rights
+	// TouchAPIKey moves LastUseAt forward, never back.
+	TouchAPIKey(ctx context.Context, id APIKeyID, at time.Time) error
+	DeleteAPIKey(ctx context.Context, id APIKeyID) error
 
 	// CountAttempt adds one failure; a window that has passed starts anew.
 	CountAttempt(ctx context.Context, key string, now time.Time, window time.Duration) (Attempts, error)
@@ -155,6 +177,7 @@ type Tx interface {
 	// CreateSetting keeps the first value: it reports false where one stands.
 	CreateSetting(ctx context.Context, s Setting) (created bool, err error)
 	SaveSetting(ctx context.Context, s Setting) error
+	DeleteSetting(ctx context.Context, name string) error
 
 	Record(ctx context.Context, e *Event) error // sets Seq
 	SealEvents(ctx context.Context, sealed []Event) error

@@ -8,6 +8,9 @@ type SubjectKind string
 const (
 	Person  SubjectKind = "person"
 	Machine SubjectKind = "machine"
+	// Customer is a person whom an operator serves: she is kept apart from the operator's own people in lists and at doors
+	// that have a way in for customers only.
+	Customer SubjectKind = "customer"
 )
 
 // Subject is a person or a machine: one set of credentials whatever door she uses.
@@ -26,6 +29,7 @@ type Subject struct {
 	Superadmin bool
 	MustVerify bool           // she may not sign in before her address is confirmed
 	PolicyID   PolicyID       // her own security policy, beside her organisations'
+	Owner      string         // id of the operator or entity that she belongs to in another service; may be empty
 	LastOrgID  OrganisationID // the organisation she used last; where a door without a choice lands
 	Attributes Attributes
 	CreatedBy  string // login or subject id of who did it, for display
@@ -73,5 +77,7 @@ type SubjectFilter struct {
 	Name           string         // folded part of the name
 	Email          string         // folded part of the primary address
 	OrganisationID OrganisationID // members of it only
+	Kind           SubjectKind    // "": all
+	Owner          string         // "": all
 	Suspended      *bool
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -67,16 +68,25 @@ func (d *Dialect) Form() token.Form { return form{} }
 
 // Routes are the operations of the public listener, to be mounted below Prefix.
 func (d *Dialect) Routes() httpkit.Door {
-	return d.mount(
+	return d.mount(slices.Concat(d.signInRoutes(), d.userRoutes(), d.avatarRoutes(), d.sendRoutes(), d.linkRoutes(), d.systemRoutes(),
+		d.ownRoutes(), d.subscriberRoutes(), d.pageRoutes())...)
+}
+
+func (d *Dialect) signInRoutes() []httpkit.Route {
+	return []httpkit.Route{
 		d.route(http.MethodPost, base+"/oauth2", "signIn", d.oauth2),
 		d.route(http.MethodGet, base+"/oauth2", "me", d.me),
 		d.route(http.MethodDelete, base+"/oauth2/{token}", "signOut", d.signOut),
 		httpkit.Route{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForUser)},
-		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForUser),
+	}
+}
+
+func (d *Dialect) pageRoutes() []httpkit.Route {
+	return []httpkit.Route{
 		d.route(http.MethodGet, base+"/openapi.json", "openapi", d.openAPI),
 		d.route(http.MethodGet, assets+"{file}", "asset", d.asset),
 		d.route(http.MethodGet, "/favicon.ico", "favicon", d.favicon),
-	)
+	}
 }
 
 // ServiceRoutes are the operations of the internal listener: those that a service key opens (openwifi.md 1.3). A bearer token

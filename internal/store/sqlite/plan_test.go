@@ -49,7 +49,7 @@ func TestEveryStatementWalksAnIndex(t *testing.T) {
 	if err := store.View(ctx, func(r identity.Reader) error {
 		each(r)
 		for _, f := range []identity.SubjectFilter{
-			{After: "a"}, {Prefix: "a"}, {Prefix: "a", After: "a"}, {OrganisationID: "o"}, {OrganisationID: "o", Prefix: "a"}, {Suspended: &suspended},
+			{After: "a"}, {Prefix: "a"}, {Prefix: "a", After: "a"}, {OrganisationID: "o"}, {OrganisationID: "o", Prefix: "a"}, {Suspended: &suspended}, {Kind: "k"}, {Kind: "k", After: "a"}, {Owner: "o"}, {Owner: "o", Kind: "k", After: "a"},
 		} {
 			_, _ = r.Subjects(ctx, f)
 		}

@@ -76,10 +76,17 @@ func (t *tx) DeleteSigningKey(ctx context.Context, id identity.KeyID) error {
 	return affect(ctx, t.q, `DELETE FROM signing_keys WHERE id = $1`, string(id))
 }
 
+func scanSetting(r Rows, s *identity.Setting) error {
+	return r.Scan(&s.Name, (*bytes)(&s.Sealed), at(&s.UpdatedAt))
+}
+
 func (r reader) Setting(ctx context.Context, name string) (identity.Setting, error) {
-	return one(ctx, r.q, func(r Rows, s *identity.Setting) error {
-		return r.Scan(&s.Name, (*bytes)(&s.Sealed), at(&s.UpdatedAt))
-	}, `SELECT name, sealed, updated_at FROM settings WHERE name = $1`, name)
+	return one(ctx, r.q, scanSetting, `SELECT name, sealed, updated_at FROM settings WHERE name = $1`, name)
+}
+
+func (r reader) Settings(ctx context.Context, prefix string) ([]identity.Setting, error) {
+	return list(ctx, r.q, scanSetting, `SELECT name, sealed, updated_at FROM settings WHERE name >= $1 AND name < $2 ORDER BY name LIMIT $3`,
+		prefix, beyond(prefix), int64(maxPage))
 }
 
 func (t *tx) CreateSetting(ctx context.Context, s identity.Setting) (bool, error) {
@@ -92,4 +99,8 @@ func (t *tx) SaveSetting(ctx context.Context, s identity.Setting) error {
 		ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at`,
 		s.Name, blob(s.Sealed), micros(s.UpdatedAt))
 	return err
+}
+
+func (t *tx) DeleteSetting(ctx context.Context, name string) error {
+	return affect(ctx, t.q, `DELETE FROM settings WHERE name = $1`, name)
 }

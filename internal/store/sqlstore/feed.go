@@ -128,6 +128,10 @@ func (t *tx) Sweep(ctx context.Context, now time.Time, limit int) (int, error) {
 			SELECT attempt_key FROM attempts WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, now},
 		{`DELETE FROM outbox WHERE id IN (
 			SELECT id FROM outbox WHERE expires_at > 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)`, now},
+		{`DELETE FROM api_keys WHERE id IN (
+			SELECT id FROM api_keys WHERE expires_at > 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)`, over},
+		{`DELETE FROM services WHERE number IN (
+			SELECT number FROM services WHERE expires_at > 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)`, over},
 		// The oldest changes by seq, which is the order in which they grow old.
 		{`DELETE FROM changes WHERE seq IN (
 			SELECT seq FROM (SELECT seq, at FROM changes ORDER BY seq LIMIT $2) AS oldest WHERE at < $1)`, now.Add(-changeMemory)},

@@ -149,17 +149,19 @@ func (t *tx) DeleteMembership(ctx context.Context, id identity.MembershipID) err
 }
 
 func scanService(r Rows, s *identity.Service) error {
-	return r.Scan(&s.Number, &s.Type, &s.PublicURI, &s.PrivateURI, at(&s.UpdatedAt))
+	return r.Scan(&s.Number, &s.Type, &s.PublicURI, &s.PrivateURI, (*bytes)(&s.Sealed), at(&s.ExpiresAt), at(&s.UpdatedAt))
 }
 
 func (r reader) Services(ctx context.Context) ([]identity.Service, error) {
-	return list(ctx, r.q, scanService, `SELECT number, service_type, public_uri, private_uri, updated_at FROM services ORDER BY number`)
+	return list(ctx, r.q, scanService, `SELECT number, service_type, public_uri, private_uri, sealed, expires_at, updated_at FROM services ORDER BY number`)
 }
 
 func (t *tx) SaveService(ctx context.Context, s *identity.Service) (err error) {
-	s.Number, err = writeInt(ctx, t.q, `INSERT INTO services (service_type, public_uri, private_uri, updated_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (service_type, public_uri) DO UPDATE SET private_uri = excluded.private_uri, updated_at = excluded.updated_at
-		RETURNING number`, s.Type, s.PublicURI, s.PrivateURI, micros(s.UpdatedAt))
+	s.Number, err = writeInt(ctx, t.q, `INSERT INTO services (service_type, public_uri, private_uri, sealed, expires_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (service_type, public_uri) DO UPDATE SET private_uri = excluded.private_uri, sealed = excluded.sealed,
+		expires_at = excluded.expires_at, updated_at = excluded.updated_at
+		RETURNING number`, s.Type, s.PublicURI, s.PrivateURI, blob(s.Sealed), micros(s.ExpiresAt), micros(s.UpdatedAt))
 	return err
 }
 

@@ -207,6 +207,32 @@ func (w *wordList[S]) Scan(v any) error {
 	return json.Unmarshal([]byte(text), (*[]S)(w))
 }
 
+// toJSON is how a list that no query looks into is stored.
+func toJSON[T any](list []T) (string, error) {
+	if len(list) == 0 {
+		return "[]", nil
+	}
+	text, err := json.Marshal(list)
+	return string(text), err
+}
+
+// fromJSON reads such a list.
+func fromJSON[T any](list *[]T) *jsonList[T] { return (*jsonList[T])(list) }
+
+type jsonList[T any] []T
+
+func (l *jsonList[T]) Scan(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("list stored as %T", v)
+	}
+	*l = nil
+	if text == "[]" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), (*[]T)(l))
+}
+
 // document reads a text column that the rest of the house handles as bytes, so that "" is nil again.
 type document []byte
 

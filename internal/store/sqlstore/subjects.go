@@ -14,13 +14,13 @@ import (
 )
 
 const subjectColumns = `s.id, s.number, s.hash, s.kind, s.email, s.name, s.given_name, s.middle_name, s.family_name,
-	s.phone, s.locale, s.superadmin, s.must_verify, COALESCE(s.policy_id, ''), s.last_org_id, s.attributes, s.created_by, s.updated_by,
+	s.phone, s.locale, s.superadmin, s.must_verify, COALESCE(s.policy_id, ''), s.owner, s.last_org_id, s.attributes, s.created_by, s.updated_by,
 	s.created_at, s.updated_at, s.verified_at, s.suspended_at, s.last_sign_in_at`
 
 func scanSubject(r Rows, s *identity.Subject) error {
 	return r.Scan((*string)(&s.ID), &s.Number, &s.Hash, (*string)(&s.Kind), &s.Email, &s.Name, &s.GivenName,
 		&s.MiddleName, &s.FamilyName, &s.Phone, &s.Locale, (*truth)(&s.Superadmin), (*truth)(&s.MustVerify), (*string)(&s.PolicyID),
-		(*string)(&s.LastOrgID), (*doorAttributes)(&s.Attributes), &s.CreatedBy, &s.UpdatedBy, at(&s.CreatedAt),
+		&s.Owner, (*string)(&s.LastOrgID), (*doorAttributes)(&s.Attributes), &s.CreatedBy, &s.UpdatedBy, at(&s.CreatedAt),
 		at(&s.UpdatedAt), at(&s.VerifiedAt), at(&s.SuspendedAt), at(&s.LastSignInAt))
 }
 
@@ -79,6 +79,12 @@ func (r reader) Subjects(ctx context.Context, f identity.SubjectFilter) ([]ident
 			`NOT EXISTS (SELECT 1 FROM memberships e WHERE e.organisation_id = m.organisation_id AND e.subject_id = m.subject_id AND e.id < m.id)`)
 	case f.After != "":
 		where = append(where, `s.id > `+arg(string(f.After)))
+	}
+	if f.Kind != "" {
+		where = append(where, `s.kind = `+arg(string(f.Kind)))
+	}
+	if f.Owner != "" {
+		where = append(where, `s.owner = `+arg(f.Owner), `s.owner <> ''`)
 	}
 	if f.Name != "" {
 		where = append(where, contains(`s.name_folded`, arg(fold(f.Name))))
@@ -157,6 +163,20 @@ func (r reader) SubjectsByID(ctx context.Context, ids []identity.SubjectID) ([]i
 	return all, nil
 }
 
+func (r reader) NthSubject(ctx context.Context, kind identity.SubjectKind, after identity.SubjectID, skip int) (identity.SubjectID, error) {
+	return one(ctx, r.q, func(r Rows, id *identity.SubjectID) error { return r.Scan((*string)(id)) },
+		`SELECT id FROM subjects WHERE kind = $1 AND id > $2 ORDER BY id LIMIT 1 OFFSET $3`, string(kind), string(after), int64(max(skip, 0)))
+}
+
+func (r reader) CountSubjects(ctx context.Context, kind identity.SubjectKind, owner string) (int, error) {
+	query, args := `SELECT COUNT(*) FROM subjects WHERE kind = $1`, []any{string(kind)}
+	if owner != "" {
+		query, args = query+` AND owner = $2 AND owner <> ''`, append(args, owner)
+	}
+	n, err := one(ctx, r.q, scanInt, query, args...)
+	return int(n), err
+}
+
 func (r reader) AnySubject(ctx context.Context) (bool, error) {
 	some, err := list(ctx, r.q, scanInt, `SELECT number FROM subjects LIMIT 1`)
 	return len(some) > 0, err
@@ -190,13 +210,13 @@ func (t *tx) CreateSubject(ctx context.Context, s *identity.Subject) error {
 	}
 	s.Number, err = writeInt(ctx, t.q, `INSERT INTO subjects (id, hash, kind, email, email_folded, name, name_folded, given_name,
 		middle_name, family_name, phone, locale, superadmin, policy_id, last_org_id, attributes, created_by, updated_by,
-		created_at, updated_at, verified_at, suspended_at, last_sign_in_at, must_verify)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, NULLIF($14, ''), $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+		created_at, updated_at, verified_at, suspended_at, last_sign_in_at, must_verify, owner)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, NULLIF($14, ''), $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
 		RETURNING number`,
 		string(s.ID), s.Hash, string(s.Kind), s.Email, fold(s.Email), s.Name, fold(s.Name), s.GivenName,
 		s.MiddleName, s.FamilyName, s.Phone, s.Locale, flag(s.Superadmin), string(s.PolicyID), string(s.LastOrgID), attrs,
 		s.CreatedBy, s.UpdatedBy, micros(s.CreatedAt), micros(s.UpdatedAt), micros(s.VerifiedAt), micros(s.SuspendedAt),
-		micros(s.LastSignInAt), flag(s.MustVerify))
+		micros(s.LastSignInAt), flag(s.MustVerify), s.Owner)
 	return err
 }
 
@@ -208,10 +228,10 @@ func (t *tx) UpdateSubject(ctx context.Context, s identity.Subject) error {
 	return affect(ctx, t.q, `UPDATE subjects SET hash = $2, kind = $3, email = $4, email_folded = $5, name = $6,
 		name_folded = $7, given_name = $8, middle_name = $9, family_name = $10, phone = $11, locale = $12, superadmin = $13,
 		policy_id = NULLIF($14, ''), last_org_id = $15, attributes = $16, updated_by = $17, updated_at = $18,
-		verified_at = $19, suspended_at = $20, last_sign_in_at = $21, must_verify = $22 WHERE id = $1`,
+		verified_at = $19, suspended_at = $20, last_sign_in_at = $21, must_verify = $22, owner = $23 WHERE id = $1`,
 		string(s.ID), s.Hash, string(s.Kind), s.Email, fold(s.Email), s.Name, fold(s.Name), s.GivenName, s.MiddleName,
 		s.FamilyName, s.Phone, s.Locale, flag(s.Superadmin), string(s.PolicyID), string(s.LastOrgID), attrs, s.UpdatedBy,
-		micros(s.UpdatedAt), micros(s.VerifiedAt), micros(s.SuspendedAt), micros(s.LastSignInAt), flag(s.MustVerify))
+		micros(s.UpdatedAt), micros(s.VerifiedAt), micros(s.SuspendedAt), micros(s.LastSignInAt), flag(s.MustVerify), s.Owner)
 }
 
 func (t *tx) DeleteSubject(ctx context.Context, id identity.SubjectID) error {

@@ -279,6 +279,10 @@ func TestSweep(t *testing.T) {
 					},
 					func() error { return tx.Enqueue(ctx, identity.Message{ID: identity.MessageID(id), ExpiresAt: at}) },
 					func() error { return tx.Announce(ctx, identity.KeysChanged, id, at) },
+					func() error {
+						return tx.CreateAPIKey(ctx, identity.APIKey{ID: identity.APIKeyID(id), SubjectID: who, Name: id, Hash: []byte(id), ExpiresAt: at})
+					},
+					func() error { return tx.SaveService(ctx, &identity.Service{Type: id, ExpiresAt: at}) },
 				)
 			})
 		}
@@ -295,6 +299,8 @@ func TestSweep(t *testing.T) {
 			}
 			good = append(good, lastID())
 		}
+		described := identity.Service{Type: "stays"}
+		update(t, store, func(tx identity.Tx) error { return tx.SaveService(ctx, &described) }) // has no end
 		// Refresh moved the end of one session.
 		update(t, store, func(tx identity.Tx) error {
 			_, err := tx.AdvanceSession(ctx, identity.SessionID(over[0]), 0, epoch.Add(-time.Minute), now.Add(time.Hour))
@@ -307,7 +313,7 @@ func TestSweep(t *testing.T) {
 				n, err = tx.Sweep(ctx, now, 3)
 				return err
 			})
-			if n > 3*7 {
+			if n > 3*9 {
 				t.Errorf("a step removed %d rows", n)
 			}
 			if n == 0 {
@@ -315,7 +321,7 @@ func TestSweep(t *testing.T) {
 			}
 			swept += n
 		}
-		if want := ended*7 - 1; swept != want || steps != 3 {
+		if want := ended*9 - 1; swept != want || steps != 3 {
 			t.Errorf("swept %d rows in %d steps, want %d in 3", swept, steps, want)
 		}
 		for i, id := range append(over, good...) {
@@ -325,6 +331,7 @@ func TestSweep(t *testing.T) {
 				"token":   func(r identity.Reader) error { _, err := r.OpaqueToken(ctx, []byte(id)); return err },
 				"revoked": func(r identity.Reader) error { _, err := r.RevokedToken(ctx, id); return err },
 				"ticket":  func(r identity.Reader) error { _, err := r.Ticket(ctx, identity.TicketID(id)); return err },
+				"key":     func(r identity.Reader) error { _, err := r.APIKey(ctx, identity.APIKeyID(id)); return err },
 				"message": func(r identity.Reader) error { _, err := r.Message(ctx, identity.MessageID(id)); return err },
 			} {
 				err := store.View(ctx, get)
@@ -335,6 +342,9 @@ func TestSweep(t *testing.T) {
 		}
 		if got := read(t, store, func(r identity.Reader) ([]identity.Change, error) { return r.Changes(ctx, 0, 100) }); len(got) != 2 {
 			t.Errorf("%d changes left, want 2", len(got))
+		}
+		if got := read(t, store, func(r identity.Reader) ([]identity.Service, error) { return r.Services(ctx) }); len(got) != 3 {
+			t.Errorf("%d services left, want 3", len(got))
 		}
 	})
 }

@@ -1,0 +1,153 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"gatehouse/internal/identity"
+)
+
+func TestPictures(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		p := filled[identity.Picture](t)
+		p.SubjectID = subject(t, store)
+		picture := func(r identity.Reader) (identity.Picture, error) { return r.Picture(ctx, p.SubjectID) }
+		head := func(r identity.Reader) (identity.Picture, error) { return r.PictureHead(ctx, p.SubjectID) }
+		absent(t, store, picture)
+		absent(t, store, head)
+		for range 2 {
+			update(t, store, func(tx identity.Tx) error { return tx.SavePicture(ctx, p) })
+			same(t, read(t, store, picture), p)
+			without := p
+			without.Bytes = nil
+			same(t, read(t, store, head), without)
+			next := filled[identity.Picture](t)
+			next.SubjectID = p.SubjectID
+			p = next
+		}
+		refused(t, store, identity.Conflict, func(tx identity.Tx) error {
+			return tx.SavePicture(ctx, identity.Picture{SubjectID: "nobody"})
+		})
+		update(t, store, func(tx identity.Tx) error { return tx.DeletePicture(ctx, p.SubjectID) })
+		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.DeletePicture(ctx, p.SubjectID) })
+		update(t, store, func(tx identity.Tx) error { return tx.SavePicture(ctx, p) })
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteSubject(ctx, p.SubjectID) })
+		absent(t, store, picture)
+	})
+}
+
+func TestPreferences(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		p := filled[identity.Preferences](t)
+		p.SubjectID = subject(t, store)
+		get := func(r identity.Reader) (identity.Preferences, error) { return r.Preferences(ctx, p.SubjectID, p.Door) }
+		absent(t, store, get)
+		for range 2 {
+			update(t, store, func(tx identity.Tx) error { return tx.SavePreferences(ctx, p) })
+			same(t, read(t, store, get), p)
+			p.Data, p.UpdatedAt = []byte(`[]`), p.UpdatedAt.Add(time.Hour)
+		}
+		absent(t, store, func(r identity.Reader) (identity.Preferences, error) {
+			return r.Preferences(ctx, p.SubjectID, "another")
+		})
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteSubject(ctx, p.SubjectID) })
+		absent(t, store, get)
+	})
+}
+
+func TestAPIKeys(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		who := subject(t, store)
+		a, b := filled[identity.APIKey](t), filled[identity.APIKey](t)
+		a.ID, b.ID, a.SubjectID, b.SubjectID = "k1", "k2", who, who
+		update(t, store, func(tx identity.Tx) error {
+			return firstError(func() error { return tx.CreateAPIKey(ctx, b) }, func() error { return tx.CreateAPIKey(ctx, a) })
+		})
+		same(t, read(t, store, func(r identity.Reader) ([]identity.APIKey, error) { return r.APIKeysOf(ctx, who) }), []identity.APIKey{a, b})
+		same(t, read(t, store, func(r identity.Reader) (identity.APIKey, error) { return r.APIKeyByHash(ctx, b.Hash) }), b)
+		for _, clash := range []func(*identity.APIKey){
+			func(k *identity.APIKey) { k.Name = a.Name },
+			func(k *identity.APIKey) { k.Hash = a.Hash },
+			func(k *identity.APIKey) { k.SubjectID = "nobody" },
+		} {
+			k := filled[identity.APIKey](t)
+			k.SubjectID = who
+			clash(&k)
+			refused(t, store, identity.Conflict, func(tx identity.Tx) error { return tx.CreateAPIKey(ctx, k) })
+		}
+		a.Description, a.Rights = "changed", nil
+		update(t, store, func(tx identity.Tx) error {
+			k := a
+			k.Name, k.Hash, k.ExpiresAt = "stays", []byte("stays"), epoch
+			return tx.UpdateAPIKey(ctx, k)
+		})
+		later := a.LastUseAt.Add(time.Hour)
+		for _, at := range []time.Time{later, epoch} {
+			update(t, store, func(tx identity.Tx) error { return tx.TouchAPIKey(ctx, a.ID, at) })
+		}
+		a.LastUseAt = later
+		same(t, read(t, store, func(r identity.Reader) (identity.APIKey, error) { return r.APIKey(ctx, a.ID) }), a)
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteAPIKey(ctx, a.ID) })
+		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.DeleteAPIKey(ctx, a.ID) })
+		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.UpdateAPIKey(ctx, a) })
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteSubject(ctx, who) })
+		absent(t, store, func(r identity.Reader) (identity.APIKey, error) { return r.APIKeyByHash(ctx, b.Hash) })
+	})
+}
+
+// Landmarks and counts see one kind only, in the order of the lists.
+func TestNthSubject(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		var customers []identity.SubjectID
+		for i := range 10 {
+			s := identity.Subject{ID: identity.SubjectID(newID()), Kind: identity.Person}
+			if i%2 == 1 {
+				s.Kind, s.Owner = identity.Customer, "o"+string(rune('0'+i%4))
+				customers = append(customers, s.ID)
+			}
+			update(t, store, func(tx identity.Tx) error { return tx.CreateSubject(ctx, &s) })
+		}
+		for skip, want := range customers {
+			got := read(t, store, func(r identity.Reader) (identity.SubjectID, error) {
+				return r.NthSubject(ctx, identity.Customer, "", skip)
+			})
+			if got != want {
+				t.Errorf("NthSubject(%d) = %s, want %s", skip, got, want)
+			}
+		}
+		same(t, read(t, store, func(r identity.Reader) (identity.SubjectID, error) {
+			return r.NthSubject(ctx, identity.Customer, customers[1], 1)
+		}), customers[3])
+		absent(t, store, func(r identity.Reader) (identity.SubjectID, error) {
+			return r.NthSubject(ctx, identity.Customer, "", len(customers))
+		})
+		for owner, want := range map[string]int{"": 5, "o1": 3, "o3": 2, "nobody": 0} {
+			if n := read(t, store, func(r identity.Reader) (int, error) { return r.CountSubjects(ctx, identity.Customer, owner) }); n != want {
+				t.Errorf("CountSubjects(%q) = %d, want %d", owner, n, want)
+			}
+		}
+		listed := read(t, store, func(r identity.Reader) ([]identity.Subject, error) {
+			return r.Subjects(ctx, identity.SubjectFilter{Kind: identity.Customer, Owner: "o1", After: customers[0], Limit: 1})
+		})
+		if len(listed) != 1 || listed[0].ID != customers[2] {
+			t.Errorf("listed %v, want %s alone", listed, customers[2])
+		}
+	})
+}
+
+func TestSettingLists(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		for _, name := range []string{"a/1", "a/2", "b", "a", "a%"} {
+			update(t, store, func(tx identity.Tx) error { return tx.SaveSetting(ctx, identity.Setting{Name: name, UpdatedAt: epoch}) })
+		}
+		same(t, read(t, store, func(r identity.Reader) ([]identity.Setting, error) { return r.Settings(ctx, "a/") }),
+			[]identity.Setting{{Name: "a/1", UpdatedAt: epoch}, {Name: "a/2", UpdatedAt: epoch}})
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteSetting(ctx, "a/1") })
+		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.DeleteSetting(ctx, "a/1") })
+	})
+}

@@ -29,6 +29,7 @@ import (
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
+	"gatehouse/internal/picture"
 	"gatehouse/internal/world"
 )
 
@@ -163,7 +164,10 @@ func (h *House) core(o Options) error {
 	h.Grants = &grant.Service{Store: h.Store, Sessions: h.Sessions, Hasher: h.pool, Log: h.Audit}
 	h.Outbox = &deliver.Outbox{Store: h.Store, Box: h.Box, Templates: deliver.BuiltIn(), Now: h.now, Rand: h.rand}
 	h.Recovery = &recovery.Service{Store: h.Store, Passwords: h.Passwords, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand}
-	h.Manage = &manage.Service{Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
+	h.Manage = &manage.Service{
+		Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box,
+		Pictures: picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
+	}
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,

@@ -133,6 +133,8 @@ var settings = slices.Concat(
 			func(c *Config) *time.Duration { return &c.OpenWiFi.RefreshLife }, duration(time.Second, 5*year)),
 		row("openwifi.service_key", "", "Our service key on the internal listener; `derived` = the vendor's form, which anybody can compute (openwifi.md 1.3). Empty = random, kept in the store.",
 			func(c *Config) *secretText { return &c.OpenWiFi.ServiceKey }, serviceKey()),
+		row("openwifi.avatar_max", "2000000", "Bytes that an uploaded avatar must stay below (openwifi.md 1.10).",
+			func(c *Config) *int { return &c.OpenWiFi.AvatarMax }, number[int](1, 16_000_000)),
 		row("openwifi.totp_issuer", "OpenWiFi", "Name that authenticator apps show.",
 			func(c *Config) *string { return &c.OpenWiFi.TOTPIssuer }, required(text("a name"))),
 	},

@@ -15,6 +15,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
@@ -46,6 +47,7 @@ type Dialect struct {
 	SignIn   *signin.Service
 	Sessions *session.Service
 	Profiles *profile.Service
+	Manage   *manage.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 
@@ -138,7 +140,12 @@ func (d *Dialect) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		log.ErrorContext(r.Context(), "request failed", "door", Door, "request", httpkit.Caller(r, Door).RequestID, "err", err)
 	}
 	status, body := refusal(w.Header(), r.Method, err)
-	_ = writeJSON(w, status, body) // nothing is left to say to whoever hung up
+	var answer any = body
+	var upload avatarMistake
+	if errors.As(err, &upload) {
+		answer = upload.body(body)
+	}
+	_ = writeJSON(w, status, answer) // nothing is left to say to whoever hung up
 }
 
 // notFound refuses an unknown path. Never with 403: a UI whose other services are missing sends their calls here, and codes 8

@@ -10,11 +10,13 @@ import (
 
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/picture"
 	"gatehouse/internal/store/storetest"
 )
 
@@ -40,6 +42,10 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	h := &house{Core: c, door: &openwifi.Dialect{
 		Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
 		Profiles: &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now},
+		Manage: &manage.Service{
+			Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box,
+			Pictures: picture.New(picture.Options{}), Now: c.Clock.Now, Rand: c.SignIn.Rand,
+		},
 	}}
 	for _, f := range change {
 		f(h.door)

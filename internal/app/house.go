@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
@@ -25,6 +26,7 @@ import (
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/signup"
 	"gatehouse/internal/deliver"
+	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
@@ -63,6 +65,7 @@ type House struct {
 	Recovery  *recovery.Service
 	Manage    *manage.Service
 	Profiles  *profile.Service
+	Phones    *phone.Service
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
@@ -157,12 +160,19 @@ func (h *House) core(o Options) error {
 	}
 	limits := signin.DefaultLimits
 	limits.AddressFailures, limits.AddressWindow = h.Config.Limits.AddressFailures, h.Config.Limits.AddressWindow
+	if err := h.delivery(); err != nil {
+		return err
+	}
+	byMail, bySMS := h.codes(identity.Mail), h.codes(identity.SMS)
 	h.SignIn = &signin.Service{
-		Store: h.Store, Sessions: h.Sessions, Passwords: h.Passwords, Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}},
+		Store: h.Store, Sessions: h.Sessions, Passwords: h.Passwords,
+		Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}, &onetimecode.SMS{Codes: bySMS}, &onetimecode.Email{Codes: byMail}},
 		Log: h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
 	}
 	h.Grants = &grant.Service{Store: h.Store, Sessions: h.Sessions, Hasher: h.pool, Log: h.Audit}
-	h.Outbox = &deliver.Outbox{Store: h.Store, Box: h.Box, Templates: deliver.BuiltIn(), Now: h.now, Rand: h.rand}
+	h.Phones = &phone.Service{
+		Open: bySMS.Open, Store: h.Store, Box: h.Box, Outbox: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
+	}
 	h.Recovery = &recovery.Service{Store: h.Store, Passwords: h.Passwords, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand}
 	h.Manage = &manage.Service{
 		Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box,
@@ -172,17 +182,34 @@ func (h *House) core(o Options) error {
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,
 	}
-	h.Worker = &deliver.Worker{Outbox: h.Outbox, Owner: h.node, Log: h.Audit, Senders: map[identity.Channel]deliver.Sender{}}
-	if url := h.Config.SMTPURL; url != "" {
-		mailer, err := deliver.NewMailer(url, h.Config.MailFrom, nil)
-		if err != nil {
-			return err
-		}
-		h.Worker.Senders[identity.Mail] = mailer
-	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
 	return nil
+}
+
+// delivery builds the outbox and its senders; it reports all that is wrong with them.
+func (h *House) delivery() error {
+	templates, wrong := deliver.LoadTemplates(h.Config.MailTemplates)
+	bounds := deliver.DefaultSMSBounds
+	bounds.PerHour = h.Config.SMSPerHour
+	h.Outbox = &deliver.Outbox{Store: h.Store, Box: h.Box, Templates: templates, Bounds: bounds, Now: h.now, Rand: h.rand}
+	h.Worker = &deliver.Worker{Outbox: h.Outbox, Owner: h.node, Log: h.Audit, Senders: map[identity.Channel]deliver.Sender{}}
+	if url := h.Config.SMTPURL; url != "" {
+		mailer, err := deliver.NewMailer(url, h.Config.MailFrom, nil)
+		wrong = errors.Join(wrong, err)
+		h.Worker.Senders[identity.Mail] = mailer
+	}
+	if url := h.Config.SMSURL; url != "" {
+		texter, err := deliver.NewTexter(url, h.Config.SMSFrom, nil)
+		wrong = errors.Join(wrong, err)
+		h.Worker.Senders[identity.SMS] = texter
+	}
+	return wrong
+}
+
+// codes are for a factor whose codes leave by a channel.
+func (h *House) codes(channel identity.Channel) onetimecode.Codes {
+	return onetimecode.Codes{Open: h.Worker.Senders[channel] != nil, Box: h.Box, Outbox: h.Outbox, Now: h.now, Rand: h.rand}
 }
 
 // longestToken is how long a retired signing key must still verify.

@@ -91,7 +91,10 @@ func (c *doctorCmd) Run(e *environment) error {
 			look.say("TLS certificate", err, "GATEHOUSE_TLS_CERT and GATEHOUSE_TLS_KEY name PEM files that belong together")
 		}
 		if cfg.SMTPURL == "" {
-			look.note("GATEHOUSE_SMTP_URL is empty: mails stay in the outbox (`gatehouse outbox`)")
+			look.note("GATEHOUSE_SMTP_URL is empty: mails stay in the outbox (`gatehouse outbox`), and nobody can be sent a code by mail")
+		}
+		if cfg.SMSURL == "" {
+			look.note("GATEHOUSE_SMS_URL is empty: nobody can be sent a code by SMS")
 		}
 		if strings.HasPrefix(cfg.Issuer, "http://") && !strings.Contains(cfg.Issuer, "://127.") && !strings.Contains(cfg.Issuer, "://localhost") {
 			look.note("the issuer is http: put TLS in front, or set GATEHOUSE_TLS_CERT and GATEHOUSE_TLS_KEY")

@@ -25,10 +25,12 @@ type Config struct {
 	MasterKey      identity.Secret // base64, 32 bytes; empty = the file in the data directory. See MasterKeyBytes.
 	TrustedProxies []netip.Prefix
 
-	SMTPURL  identity.Secret
-	MailFrom string
-	SMSURL   identity.Secret
-	SMSFrom  string
+	SMTPURL       identity.Secret
+	MailFrom      string
+	MailTemplates string // directory; empty = the built-in ones
+	SMSURL        identity.Secret
+	SMSFrom       string
+	SMSPerHour    int // 0 = no limit
 
 	Log      Log
 	Password Password

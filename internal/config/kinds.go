@@ -508,7 +508,7 @@ func secretURL(schemes ...string) kind[identity.Secret] {
 			return wrong("write the host after ://", "no host")
 		}
 		if _, hasPassword := u.User.Password(); u.Scheme == "twilio" && !hasPassword {
-			return wrong("write twilio://account:token@host", "no account and token")
+			return wrong("write twilio://account:token@api.twilio.com?from=+15145550100", "no account and token")
 		}
 		return checkPort(u)
 	})

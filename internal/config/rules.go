@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,13 @@ var rules = []rule{
 		// Port 0 is a different port for each listener.
 		if c.InternalListen != "" && c.InternalListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
 			return wrong("choose another port for one of them", "internal_listen and listen are the same address")
+		}
+		return nil
+	}},
+	{[]string{"sms_url", "sms_from"}, func(c *Config) error {
+		u, err := url.Parse(c.SMSURL.Reveal())
+		if err == nil && u.Scheme == "twilio" && u.Query().Get("from") == "" && c.SMSFrom == "" {
+			return wrong("end sms_url with ?from=+15145550100, or set sms_from", "Twilio needs a sender")
 		}
 		return nil
 	}},

@@ -1,7 +1,7 @@
-// Package deliver takes messages out of the house: mails, and whatever else has a Sender.
+// Package deliver takes messages out of the house: mails over SMTP, SMS over HTTP, and whatever else has a Sender.
 //
 // A message is a row of the outbox, written in the transaction that causes it and sent after that has committed, by whichever
 // node claims it first. Its content is sealed, for it holds links and codes. Sending is at least once: a node that dies between
-// the mail server's answer and the row's mark leaves a message that is sent again, under the same Message-ID, by which mail
-// servers and readers know the double.
+// the server's answer and the row's mark leaves a message that is sent again, under the same Message-ID, by which mail servers and
+// readers know the double; an SMS gateway gets it as Idempotency-Key. A code that would come too late is not sent at all.
 package deliver

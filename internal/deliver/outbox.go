@@ -2,13 +2,18 @@ package deliver
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/mail"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/identity"
@@ -18,6 +23,7 @@ const (
 	maxRecipient = 254 // RFC 5321, section 4.5.3.1.3
 	maxSubject   = 200
 	maxContent   = 256 << 10
+	maxText      = 1600 // characters of an SMS: ten parts, as much as gateways take
 	// keepFor is how long a message can be looked at, sent or not; then the sweeper takes it.
 	keepFor = 7 * 24 * time.Hour
 )
@@ -34,6 +40,8 @@ type Content struct {
 	Text      string           `json:"text,omitempty"`
 	HTML      string           `json:"html,omitempty"`
 	From      string           `json:"from,omitempty"` // "": the channel's own
+	// Until is when it is of no more use: a code that comes too late only confuses, and an SMS costs. Zero: never.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Sealer is the part of keys.Box that the outbox uses.
@@ -47,13 +55,25 @@ type Outbox struct {
 	Store     identity.Store
 	Box       Sealer
 	Templates *Templates
+	Bounds    SMSBounds
 	Now       func() time.Time
 	Rand      io.Reader
 }
 
+// SMSBounds keep strangers from spending the operator's money on SMS, to numbers of their own or to somebody's whom they
+// annoy. 0 is no bound.
+type SMSBounds struct {
+	PerNumber int // in an hour, to one number
+	PerHour   int // to all numbers together
+}
+
+// DefaultSMSBounds are for a house that nobody configured.
+var DefaultSMSBounds = SMSBounds{PerNumber: 5, PerHour: 1000}
+
 func sealedFor(id identity.MessageID) string { return "outbox:" + string(id) }
 
-// Enqueue writes a message in the transaction of what causes it.
+// Enqueue writes a message in the transaction of what causes it. Where an SMS is over a bound the refusal is Throttled, and
+// nothing was written but the count.
 func (o *Outbox) Enqueue(ctx context.Context, tx identity.Tx, c Content) error {
 	if err := check(c); err != nil {
 		return err
@@ -68,7 +88,7 @@ func (o *Outbox) Mail(ctx context.Context, tx identity.Tx, to, template, languag
 	if err != nil {
 		return err
 	}
-	c.Recipient = to
+	c.Recipient, c.Until = to, o.until(template, data)
 	var refused string
 	if err := check(c); err != nil {
 		// An error here would tell the asker that this login exists. The operator sees it in the outbox.
@@ -76,6 +96,53 @@ func (o *Outbox) Mail(ctx context.Context, tx identity.Tx, to, template, languag
 	}
 	return o.enqueue(ctx, tx, c, refused)
 }
+
+// SMS renders a template and enqueues it to a number in the form of E.164. Its refusals are Enqueue's.
+func (o *Outbox) SMS(ctx context.Context, tx identity.Tx, to, template, language string, data map[string]string) error {
+	c, err := o.Templates.RenderSMS(template, language, data)
+	if err != nil {
+		return err
+	}
+	c.Recipient, c.Until = to, o.until(template, data)
+	return o.Enqueue(ctx, tx, c)
+}
+
+func (o *Outbox) until(template string, data map[string]string) time.Time {
+	minutes, err := strconv.Atoi(data["minutes"])
+	if template != Code || err != nil {
+		return time.Time{}
+	}
+	return o.Now().Add(time.Duration(minutes) * time.Minute)
+}
+
+// bound counts an SMS, here where all of them come by, and in the transaction that writes it.
+func (o *Outbox) bound(ctx context.Context, tx identity.Tx, number string) error {
+	sum := sha256.Sum256([]byte(number)) // the table of counts is no list of numbers
+	for _, count := range []struct {
+		key   string
+		limit int
+		words string
+	}{
+		{"sms:number:" + hex.EncodeToString(sum[:]), o.Bounds.PerNumber, "too many messages to this number; wait and try again"},
+		{"sms:all", o.Bounds.PerHour, "too many messages are being sent; wait and try again"},
+	} {
+		if count.limit == 0 {
+			continue
+		}
+		now := o.Now()
+		sent, err := tx.CountAttempt(ctx, count.key, now, time.Hour)
+		if err != nil {
+			return err
+		}
+		if sent.Count > count.limit {
+			return identity.Throttled.After(sent.ExpiresAt.Sub(now), count.words)
+		}
+	}
+	return nil
+}
+
+// e164 is a number as gateways take it.
+var e164 = regexp.MustCompile(`^\+[1-9][0-9]{3,14}$`)
 
 func check(c Content) error {
 	if len(c.Recipient) > maxRecipient {
@@ -93,6 +160,16 @@ func check(c Content) error {
 	if len(c.Text)+len(c.HTML) > maxContent {
 		return identity.TooLarge.Because("the message is too large")
 	}
+	if c.Channel == identity.SMS {
+		switch {
+		case !e164.MatchString(c.Recipient):
+			return identity.Invalid.In("recipient", "is not a phone number of the form +15145550100")
+		case strings.TrimSpace(c.Text) == "":
+			return identity.Invalid.In("text", "is needed")
+		case utf8.RuneCountInString(c.Text) > maxText:
+			return identity.Invalid.In("text", fmt.Sprintf("must have at most %d characters", maxText))
+		}
+	}
 	if c.Channel == identity.Mail && c.Recipient != "" {
 		// The bare form only: a display name or a group could name more than one recipient.
 		if a, err := mail.ParseAddress(c.Recipient); err != nil || a.Name != "" || a.Address != c.Recipient {
@@ -103,6 +180,11 @@ func check(c Content) error {
 }
 
 func (o *Outbox) enqueue(ctx context.Context, tx identity.Tx, c Content, refused string) error {
+	if c.Channel == identity.SMS {
+		if err := o.bound(ctx, tx, c.Recipient); err != nil {
+			return err
+		}
+	}
 	now := o.Now()
 	id, err := identity.NewID(now, o.Rand)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 	"gatehouse/internal/identity"
 )
 
-// The mails of the house. Each exists as text and HTML in each language; the names are those of the template files.
+// The messages of the house. Each exists as text and HTML in each language, and a code as SMS too; the names are those of the
+// template files.
 const (
 	PasswordReset     = "password-reset"     // name, link, hours
 	EmailVerification = "email-verification" // name, link, hours
@@ -33,15 +34,16 @@ const maxName = 60
 //go:embed templates
 var builtIn embed.FS
 
-// Templates are the house's words in mails.
+// Templates are the house's words in mails and SMS.
 type Templates struct {
 	text map[string]*template.Template     // by "en/password-reset"
+	sms  map[string]*template.Template     // by "en/code"
 	html map[string]*htmltemplate.Template // the same; may lack one
 }
 
 // BuiltIn gives the templates that come with the program.
 func BuiltIn() *Templates {
-	t := &Templates{text: map[string]*template.Template{}, html: map[string]*htmltemplate.Template{}}
+	t := &Templates{text: map[string]*template.Template{}, sms: map[string]*template.Template{}, html: map[string]*htmltemplate.Template{}}
 	own, err := fs.Sub(builtIn, "templates")
 	if err == nil {
 		err = t.read(own)
@@ -53,7 +55,7 @@ func BuiltIn() *Templates {
 }
 
 // LoadTemplates gives the built-in templates with an operator's files in place of those of the same name: DIR/en/password-reset.txt
-// (its first line the subject) and DIR/en/password-reset.html. Another language is another folder. Every file is tried with
+// (its first line the subject) and DIR/en/password-reset.html; DIR/en/code.sms.txt is an SMS. Another language is another folder. Every file is tried with
 // sample data, so that a mistake is found at the start and not when somebody waits for a mail.
 func LoadTemplates(dir string) (*Templates, error) {
 	t := BuiltIn()
@@ -85,6 +87,12 @@ func (t *Templates) read(files fs.FS) error {
 
 func (t *Templates) parse(files fs.FS, path string) error {
 	name, extension, _ := cutLast(path, ".")
+	if sms, is := strings.CutSuffix(path, ".sms.txt"); is {
+		name, extension = sms, "sms.txt"
+		if !strings.HasSuffix(name, "/"+Code) {
+			return fmt.Errorf("there is no such SMS; there is %s", Code)
+		}
+	}
 	if !slices.Contains([]string{PasswordReset, EmailVerification, Code}, name[strings.IndexByte(name, '/')+1:]) {
 		return fmt.Errorf("there is no such mail; there are %s, %s and %s", PasswordReset, EmailVerification, Code)
 	}
@@ -103,6 +111,14 @@ func (t *Templates) parse(files fs.FS, path string) error {
 			return err
 		}
 		t.text[name] = parsed
+	case "sms.txt":
+		parsed, err := template.New(path).Option("missingkey=error").Parse(body)
+		if err != nil {
+			return err
+		}
+		t.sms[name] = parsed
+		_, err = t.renderSMS(name, sample)
+		return err
 	case "html":
 		parsed, err := htmltemplate.New(path).Option("missingkey=error").Parse(body)
 		if err != nil {
@@ -112,10 +128,12 @@ func (t *Templates) parse(files fs.FS, path string) error {
 	default:
 		return errors.New("must end in .txt or .html")
 	}
-	sample := map[string]string{"name": "Ada", "link": "https://id.example.com/reset?t=x", "hours": "2", "code": "123456", "minutes": "5"}
 	_, err = t.render(name, sample)
 	return err
 }
+
+// sample is what every template is tried with.
+var sample = map[string]string{"name": "Ada", "link": "https://id.example.com/reset?t=x", "hours": "2", "code": "123456", "minutes": "5"}
 
 func cutLast(s, separator string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, separator); i >= 0 {
@@ -139,6 +157,33 @@ func (t *Templates) Render(name, language string, data map[string]string) (Conte
 		}
 	}
 	return Content{}, fmt.Errorf("render mail: there is no template %q", name)
+}
+
+// RenderSMS writes an SMS as Render does a mail.
+func (t *Templates) RenderSMS(name, language string, data map[string]string) (Content, error) {
+	for _, l := range languages(language) {
+		if t.sms[l+"/"+name] == nil {
+			continue
+		}
+		text, err := t.renderSMS(l+"/"+name, data)
+		if err != nil {
+			return Content{}, fmt.Errorf("render SMS: %w", err)
+		}
+		return Content{Channel: identity.SMS, Template: name, Text: text}, nil
+	}
+	return Content{}, fmt.Errorf("render SMS: there is no template %q", name)
+}
+
+func (t *Templates) renderSMS(path string, data map[string]string) (string, error) {
+	var out strings.Builder
+	if err := t.sms[path].Execute(&out, data); err != nil {
+		return "", err
+	}
+	text := strings.TrimSpace(out.String())
+	if text == "" || utf8.RuneCountInString(text) > maxText {
+		return "", fmt.Errorf("must give 1 to %d characters", maxText)
+	}
+	return text, nil
 }
 
 // Render is Templates.Render with the built-in templates.

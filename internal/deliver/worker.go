@@ -142,7 +142,7 @@ func (w *Worker) deliver(ctx context.Context, m identity.Message) error {
 	case errors.Is(sendErr, ErrPermanent) || now.Sub(m.CreatedAt) >= giveUp:
 		m.GivenUpAt, m.LastError = now, oneLine(sendErr)
 	default:
-		m.NextAt, m.LastError = now.Add(wait(m)), oneLine(sendErr)
+		m.NextAt, m.LastError = now.Add(pause(m, sendErr, now)), oneLine(sendErr)
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
@@ -178,6 +178,9 @@ func (w *Worker) send(ctx context.Context, m identity.Message) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrPermanent, err)
 	}
+	if !c.Until.IsZero() && !w.Outbox.Now().Before(c.Until) {
+		return fmt.Errorf("%w: too late, its code is no longer good", ErrPermanent)
+	}
 	sender := w.Senders[m.Channel]
 	if sender == nil {
 		sender = LogSender{}
@@ -185,6 +188,16 @@ func (w *Worker) send(ctx context.Context, m identity.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	return sender.Send(ctx, m.ID, m.CreatedAt, c)
+}
+
+// pause is wait, or longer where the other side asks for it.
+func pause(m identity.Message, err error, now time.Time) time.Duration {
+	d := wait(m)
+	var asked *later
+	if errors.As(err, &asked) {
+		d = min(max(d, asked.wait(now)), max(d, longest))
+	}
+	return d
 }
 
 // wait triples from ten seconds to an hour, give or take a fifth by the message's id, so that what failed together does not

@@ -622,7 +622,14 @@ func (r *reader) factors(s *Subject, n *yaml.Node, field string) {
 				f.Email = &address
 			}
 		},
-		"sms": r.intoText(&f.SMS),
+		"sms": func(n *yaml.Node, field string) {
+			if number, ok := r.text(n, field); ok {
+				var err error
+				if f.SMS, err = manage.ParseTarget(identity.SMSCode, number); err != nil {
+					r.mistake(n, field, identity.Describe(err).Public)
+				}
+			}
+		},
 	}
 	rec, ok := r.record(n, field, known)
 	if f.record = rec; !ok {

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,8 @@ import (
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/token"
+	"gatehouse/internal/deliver"
+	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
@@ -43,6 +46,9 @@ type Core struct {
 	Passwords *credential.Passwords
 	SignIn    *signin.Service
 	Grants    *grant.Service
+	Outbox    *deliver.Outbox // nothing in it is sent
+	Email     *onetimecode.Email
+	SMS       *onetimecode.SMS
 	Stale     atomic.Bool
 	people    atomic.Int64
 	t         testing.TB
@@ -74,9 +80,15 @@ func New(t testing.TB, store identity.Store) *Core {
 	c.Passwords = &credential.Passwords{
 		Hasher: pool, Check: password.CheckRule, Policies: c.Policies, Sessions: c.Sessions, Log: log, Now: c.Clock.Now, Rand: SeededRand(),
 	}
+	c.Outbox = &deliver.Outbox{
+		Store: store, Box: box, Templates: deliver.BuiltIn(), Bounds: deliver.DefaultSMSBounds, Now: c.Clock.Now, Rand: SeededRand(),
+	}
+	codes := onetimecode.Codes{Open: true, Box: box, Outbox: c.Outbox, Now: c.Clock.Now, Rand: SeededRand()}
+	c.SMS, c.Email = &onetimecode.SMS{Codes: codes}, &onetimecode.Email{Codes: codes}
 	c.SignIn = &signin.Service{
-		Store: store, Sessions: c.Sessions, Passwords: c.Passwords, Factors: []signin.Factor{&totp.Factor{Box: box, Now: c.Clock.Now}},
-		Log: log, Limits: signin.DefaultLimits, Now: c.Clock.Now, Rand: SeededRand(),
+		Store: store, Sessions: c.Sessions, Passwords: c.Passwords,
+		Factors: []signin.Factor{&totp.Factor{Box: box, Now: c.Clock.Now}, c.SMS, c.Email},
+		Log:     log, Limits: signin.DefaultLimits, Now: c.Clock.Now, Rand: SeededRand(),
 	}
 	c.Grants = &grant.Service{Store: store, Sessions: c.Sessions, Hasher: pool, Log: log, Forms: []token.Form{Form(Door), Form(Lax)}}
 	for _, listener := range []func([]identity.Change){c.Sessions.Changed, c.Policies.Changed, c.Grants.Changed} {
@@ -137,6 +149,51 @@ func (c *Core) WithTOTP(s identity.Subject) {
 			Version: 1, CreatedAt: now, UpdatedAt: now,
 		})
 	})
+}
+
+// WithTarget gives a person a second factor whose codes are sent.
+func (c *Core) WithTarget(s identity.Subject, kind identity.CredentialKind, target string) {
+	c.t.Helper()
+	now := c.Clock.Now()
+	c.Update(func(tx identity.Tx) error {
+		return tx.CreateCredential(c.t.Context(), identity.Credential{
+			ID: identity.CredentialID(c.id()), SubjectID: s.ID, Kind: kind, Target: target, Version: 1, CreatedAt: now, UpdatedAt: now,
+		})
+	})
+}
+
+// Sent opens what is in the outbox, oldest first.
+func (c *Core) Sent() []deliver.Content {
+	c.t.Helper()
+	list, err := c.Outbox.List(c.t.Context(), "", "", 1000)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	contents := make([]deliver.Content, len(list))
+	for i, m := range list {
+		_, content, err := c.Outbox.Show(c.t.Context(), m.ID, true)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		contents[len(list)-1-i] = content
+	}
+	return contents
+}
+
+var digits = regexp.MustCompile(`\b[0-9]{6}\b`)
+
+// SentCode is the code in the newest message.
+func (c *Core) SentCode() string {
+	c.t.Helper()
+	sent := c.Sent()
+	if len(sent) == 0 {
+		c.t.Fatal("nothing was sent")
+	}
+	code := digits.FindString(sent[len(sent)-1].Text)
+	if code == "" {
+		c.t.Fatalf("no code in %q", sent[len(sent)-1].Text)
+	}
+	return code
 }
 
 // Code is the one that her authenticator shows now.

@@ -5,10 +5,13 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/login"
+	"gatehouse/internal/core/phone"
 	"gatehouse/internal/identity"
 )
 
@@ -144,6 +147,18 @@ func (s *Service) TOTPSecret(c identity.Credential) (identity.Secret, error) {
 	return identity.Secret(plain), err
 }
 
+// ParseTarget gives a place that codes are sent to the form in which it is kept: a mail address, or a number in the form of E.164.
+func ParseTarget(kind identity.CredentialKind, typed string) (string, error) {
+	if kind == identity.SMSCode {
+		number, err := phone.Parse(typed)
+		return number, phone.In(string(kind), err)
+	}
+	if !login.ValidEmail(typed) {
+		return "", identity.Invalid.In(string(kind), "is not an e-mail address")
+	}
+	return typed, nil
+}
+
 // EnrolTargetIn gives her a factor whose codes are sent somewhere: EmailCode or SMSCode.
 func (s *Service) EnrolTargetIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, kind identity.CredentialKind, target string) error {
 	if kind != identity.EmailCode && kind != identity.SMSCode {
@@ -152,7 +167,8 @@ func (s *Service) EnrolTargetIn(ctx context.Context, tx identity.Tx, caller iden
 	if target == "" {
 		return identity.Invalid.In(string(kind), "needs a place to send codes to")
 	}
-	if err := line(string(kind), target, 254); err != nil {
+	target, err := ParseTarget(kind, target)
+	if err != nil {
 		return err
 	}
 	return s.enrol(ctx, tx, caller, identity.Credential{SubjectID: id, Kind: kind, Target: target})
@@ -196,7 +212,23 @@ func (s *Service) RemoveFactorIn(ctx context.Context, tx identity.Tx, caller ide
 	if err != nil {
 		return err
 	}
-	return s.removeFactors(ctx, tx, caller, id, []identity.Credential{c}, "factor.remove")
+	return s.removeFactors(ctx, tx, caller, id, []identity.Credential{c}, "", "factor.remove")
+}
+
+// RemoveFactorsIn takes those second factors of some kinds away that she has, and ends her sessions but the one kept. It says
+// whether there were any.
+func (s *Service) RemoveFactorsIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, keep identity.SessionID, kinds ...identity.CredentialKind) (bool, error) {
+	all, err := tx.Credentials(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	all = slices.DeleteFunc(all, func(c identity.Credential) bool {
+		return c.Kind == identity.Password || !slices.Contains(kinds, c.Kind)
+	})
+	if len(all) == 0 {
+		return false, nil
+	}
+	return true, s.removeFactors(ctx, tx, caller, id, all, keep, "factor.remove")
 }
 
 // ResetFactors takes all second factors away from somebody who lost them, and ends her sessions. It answers which they were.
@@ -219,11 +251,11 @@ func (s *Service) ResetFactors(ctx context.Context, caller identity.Caller, id i
 		if len(factors) == 0 {
 			return nil, nil
 		}
-		return kinds, s.removeFactors(ctx, tx, caller, id, factors, "factor.reset")
+		return kinds, s.removeFactors(ctx, tx, caller, id, factors, "", "factor.reset")
 	})
 }
 
-func (s *Service) removeFactors(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, factors []identity.Credential, action string) error {
+func (s *Service) removeFactors(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, factors []identity.Credential, keep identity.SessionID, action string) error {
 	kinds := make([]identity.CredentialKind, len(factors))
 	for i, c := range factors {
 		kinds[i] = c.Kind
@@ -231,7 +263,7 @@ func (s *Service) removeFactors(ctx context.Context, tx identity.Tx, caller iden
 			return err
 		}
 	}
-	if err := s.Sessions.EndAllIn(ctx, tx, caller, id, "", "second factor removed"); err != nil {
+	if err := s.Sessions.EndAllIn(ctx, tx, caller, id, keep, "second factor removed"); err != nil {
 		return err
 	}
 	if err := tx.DeleteTicketsOf(ctx, id, ""); err != nil {

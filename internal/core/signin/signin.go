@@ -32,11 +32,20 @@ import (
 type Factor interface {
 	Kind() identity.CredentialKind
 	AMR() string // RFC 8176
-	// Offer prepares the factor for one ticket, inside its transaction: mail and SMS make a code and enqueue it. What it
-	// returns is kept in the ticket for Check. offered is false where the factor cannot be used now.
-	Offer(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject, c identity.Credential) (memory string, offered bool, err error)
+	// Offer prepares the factor for one ticket that ends then, inside its transaction: mail and SMS make a code and enqueue it.
+	// What it returns is kept in the ticket for Check. offered is false where the factor cannot be used now; a refusal (Throttled)
+	// says why, and what was counted for it stays.
+	Offer(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject, c identity.Credential, ends time.Time) (memory string, offered bool, err error)
 	// Check says whether the code is right, and spends it in the same transaction so that it never works twice.
 	Check(ctx context.Context, tx identity.Tx, c identity.Credential, memory, code string) (bool, error)
+}
+
+// Resender is a Factor that sends something. Of these a ticket offers one at most, the strongest, and only where nothing stronger
+// is offered: whoever signs in gets one message, by the channel that the door names.
+type Resender interface {
+	Factor
+	// Resend sends the code that is in memory once more. sent is false where it can no longer be.
+	Resend(ctx context.Context, tx identity.Tx, subject identity.Subject, c identity.Credential, memory string, ends time.Time) (sent bool, err error)
 }
 
 // Limits bound guessing across all doors; a login's own limit is the policy's.
@@ -47,6 +56,7 @@ type Limits struct {
 	FactorWindow    time.Duration // … in this time
 	TicketTTL       time.Duration
 	TicketTries     int
+	Resends         int // of one ticket's code
 }
 
 // DefaultLimits give a guesser of six-digit codes at most 960 tries a day at three good codes in a million each: a chance of
@@ -54,7 +64,7 @@ type Limits struct {
 var DefaultLimits = Limits{
 	AddressFailures: 100, AddressWindow: 15 * time.Minute,
 	FactorFailures: 10, FactorWindow: 15 * time.Minute,
-	TicketTTL: 5 * time.Minute, TicketTries: 5,
+	TicketTTL: 5 * time.Minute, TicketTries: 5, Resends: 3,
 }
 
 // Service signs people in.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,23 +20,16 @@ import (
 // issue makes a ticket for the step that is due.
 func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent, purpose string) (Outcome, error, error) {
 	now := s.Now()
+	ttl := s.Limits.TicketTTL
+	if todo.TicketTTL > 0 {
+		ttl = todo.TicketTTL
+	}
+	ends := now.Add(ttl)
 	todo.Offers = nil
 	if purpose == ProofDue {
-		enrolled, err := tx.Credentials(ctx, c.Subject.ID)
-		if err != nil {
-			return Outcome{}, nil, err
-		}
-		for _, cred := range usable(c.Policy, enrolled, s.Factors) {
-			memory, offered, err := s.factor(cred.Kind).Offer(ctx, tx, caller, c.Subject, cred)
-			if err != nil {
-				return Outcome{}, nil, err
-			}
-			if offered {
-				todo.Offers = append(todo.Offers, offer{cred.Kind, memory})
-			}
-		}
-		if len(todo.Offers) == 0 {
-			return Outcome{}, identity.FactorRequired.Because("a second factor is needed, and this account has none that is allowed"), nil
+		var refusal, err error
+		if todo.Offers, refusal, err = s.offers(ctx, tx, caller, c, ends); err != nil || refusal != nil {
+			return Outcome{}, refusal, err
 		}
 	}
 	data, err := json.Marshal(todo)
@@ -50,14 +44,10 @@ func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Cal
 	if err != nil {
 		return Outcome{}, nil, err
 	}
-	ttl := s.Limits.TicketTTL
-	if todo.TicketTTL > 0 {
-		ttl = todo.TicketTTL
-	}
 	hash := sha256.Sum256([]byte(secret))
 	row := identity.Ticket{
 		ID: identity.TicketID(id), Hash: hash[:], Purpose: purpose, Door: caller.Door, SubjectID: c.Subject.ID, Data: data,
-		TriesLeft: s.Limits.TicketTries, CreatedAt: now, ExpiresAt: now.Add(ttl),
+		TriesLeft: s.Limits.TicketTries, CreatedAt: now, ExpiresAt: ends,
 	}
 	if err := tx.CreateTicket(ctx, row); err != nil {
 		return Outcome{}, nil, err
@@ -71,6 +61,35 @@ func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Cal
 	}
 	err = s.Log.Record(ctx, tx, caller, audit.Entry{Action: purpose, SubjectID: c.Subject.ID, After: map[string]any{"factors": ticket.Factors}})
 	return Outcome{Subject: c.Subject, Ticket: ticket}, nil, err
+}
+
+// offers prepares her second factors for a ticket, strongest first. A refusal says that none can be used now: without one she
+// does not get in.
+func (s *Service) offers(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, ends time.Time) (list []offer, refusal, err error) {
+	enrolled, err := tx.Credentials(ctx, c.Subject.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	refusal = identity.FactorRequired.Because("a second factor is needed, and this account has none that can be used")
+	for _, cred := range usable(c.Policy, enrolled, s.Factors) {
+		f := s.factor(cred.Kind)
+		if _, sends := f.(Resender); sends && len(list) > 0 {
+			continue
+		}
+		memory, offered, err := f.Offer(ctx, tx, caller, c.Subject, cred, ends)
+		switch {
+		case err != nil && !refuses(err):
+			return nil, nil, err
+		case identity.KindOf(err) == identity.Throttled && err != nil:
+			refusal = err
+		case offered:
+			list = append(list, offer{cred.Kind, memory})
+		}
+	}
+	if len(list) == 0 {
+		return nil, refusal, nil
+	}
+	return list, nil, nil
 }
 
 func (s *Service) ticketSecret(form TicketForm) (string, error) {
@@ -218,6 +237,74 @@ func (s *Service) prove(ctx context.Context, tx identity.Tx, subject identity.Su
 		}
 	}
 	return "", nil
+}
+
+// ResendInput asks for the code of a second step once more.
+type ResendInput struct {
+	Caller identity.Caller
+	Ticket TicketRef
+}
+
+// Resend sends the code of an open second step once more: the same one, good as long as before. Its refusals are TicketInvalid,
+// Invalid where the step waits for a code that is not sent, and Throttled.
+func (s *Service) Resend(ctx context.Context, in ResendInput) error {
+	var refusal error
+	err := s.Store.Update(ctx, func(tx identity.Tx) error {
+		refusal = nil
+		t, err := s.ticket(ctx, tx, in.Caller, in.Ticket, ProofDue)
+		if err != nil {
+			return err
+		}
+		var todo intent
+		if err := json.Unmarshal(t.Data, &todo); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(todo.Offers, func(o offer) bool { _, sends := s.factor(o.Kind).(Resender); return sends })
+		if i < 0 {
+			return identity.Invalid.Because("this step waits for a code that is not sent")
+		}
+		refusal, err = s.resend(ctx, tx, in.Caller, t, todo.Offers[i])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return refusal
+}
+
+func (s *Service) resend(ctx context.Context, tx identity.Tx, caller identity.Caller, t identity.Ticket, o offer) (refusal, err error) {
+	subject, err := tx.Subject(ctx, t.SubjectID)
+	if errors.Is(err, identity.NotFound) || err == nil && !subject.Active() {
+		return nil, ticketRefused
+	}
+	if err != nil {
+		return nil, err
+	}
+	cred, err := tx.Credential(ctx, t.SubjectID, o.Kind)
+	if errors.Is(err, identity.NotFound) {
+		return nil, ticketRefused // removed since
+	}
+	if err != nil {
+		return nil, err
+	}
+	left := t.ExpiresAt.Sub(s.Now())
+	asked, err := tx.CountAttempt(ctx, "resend:"+string(t.ID), s.Now(), left)
+	if err != nil {
+		return nil, err
+	}
+	if asked.Count > s.Limits.Resends {
+		return identity.Throttled.After(left, "the code was sent often enough; sign in again"), nil
+	}
+	sent, err := s.factor(o.Kind).(Resender).Resend(ctx, tx, subject, cred, o.Memory, t.ExpiresAt)
+	switch {
+	case err != nil && refuses(err):
+		return err, s.Log.Record(ctx, tx, caller, audit.Entry{Action: "signin.resend", Outcome: identity.KindOf(err).Error(), SubjectID: subject.ID})
+	case err != nil:
+		return nil, err
+	case !sent:
+		return nil, ticketRefused
+	}
+	return nil, s.Log.Record(ctx, tx, caller, audit.Entry{Action: "signin.resend", SubjectID: subject.ID, After: map[string]any{"factor": o.Kind}})
 }
 
 // resume goes on where a ticket left off, with the subject as she stands now.

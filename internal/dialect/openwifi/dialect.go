@@ -235,6 +235,10 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
+func writeDone(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, http.StatusOK, done{Operation: r.Method, Details: "Command completed."})
+}
+
 var (
 	jsonType = []string{"application/json"}
 	noStore  = []string{"no-store"}

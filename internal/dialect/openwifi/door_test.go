@@ -126,6 +126,46 @@ func TestGuessing(t *testing.T) {
 	}
 }
 
+// Of sixteen who answer one challenge with the right code at once, one gets in.
+func TestOneAnswerOfOneCode(t *testing.T) {
+	h := newHouse(t)
+	h.world(t)
+	w := call(h.public, "POST", "/api/v1/oauth2", `{"userId":"texted@example.com","password":"Quiet-Sky-11"}`)
+	var asked struct{ UUID, Method string }
+	if err := json.Unmarshal(w.Body.Bytes(), &asked); err != nil || asked.Method != "sms" {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	body := fmt.Sprintf(`{"uuid":%q,"answer":%q}`, asked.UUID, h.SentCode())
+	var wg sync.WaitGroup
+	won := make(chan struct{}, 16)
+	for range 16 {
+		wg.Go(func() {
+			switch w := call(h.public, "POST", "/api/v1/oauth2?completeMFAChallenge=true", body); {
+			case w.Code == http.StatusOK:
+				won <- struct{}{}
+			case code(w.Body) != 12:
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
+	}
+	wg.Wait()
+	if len(won) != 1 {
+		t.Errorf("%d got in", len(won))
+	}
+}
+
+// Whose code cannot be sent is not let in without it.
+func TestCodeThatCannotBeSent(t *testing.T) {
+	h := newHouse(t)
+	h.world(t)
+	h.SMS.Open, h.Email.Open = false, false
+	for _, login := range []string{"texted@example.com", "mailed@example.com"} {
+		if w := call(h.public, "POST", "/api/v1/oauth2", fmt.Sprintf(`{"userId":%q,"password":"Quiet-Sky-11"}`, login)); w.Code != http.StatusForbidden || code(w.Body) != 12 {
+			t.Errorf("%s: %d %s", login, w.Code, w.Body)
+		}
+	}
+}
+
 // Whatever is a token elsewhere is none here, and no kind passes for another.
 func TestForeignTokens(t *testing.T) {
 	h := newHouse(t)

@@ -105,8 +105,8 @@ func (e numbered) Unwrap() error { return e.error }
 
 var (
 	noOperation = numbered{identity.Invalid.Because("there is no operation with this method and path"), badMethod}
-	// noResend: the codes of an authenticator are not sent, and no other challenge is known here.
-	noResend = &at{identity.TicketInvalid, answer{403, badMFATransaction, 0, "There is no challenge whose code could be sent again.", true}}
+	// noResend is for unknown challenges, and for those whose codes are not sent (openwifi.md 1.6).
+	noResend = answer{403, badMFATransaction, 0, "There is no challenge whose code could be sent again.", true}
 	// noGoodToken: asked whether a token is good, this API says 404 where it is not (openwifi.md 1.13).
 	noGoodToken = answer{404, 0, 0, "There is no such token.", true}
 )

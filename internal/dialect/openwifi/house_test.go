@@ -90,6 +90,8 @@ const (
 	waits  = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a03"
 	chief  = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a04"
 	nobody = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a05"
+	texted = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a06"
+	mailed = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a07"
 )
 
 // world puts the people and services of the stories there.
@@ -113,6 +115,9 @@ func (h *house) world(t testing.TB) {
 	})
 	h.person(t, chief, "chief@example.com", "Quiet-Sky-11", role(`{"role":"admin"}`))
 	h.person(t, nobody, "plain@example.com", "Quiet-Sky-11", nil)
+	h.WithTarget(h.person(t, texted, "texted@example.com", "Quiet-Sky-11", nil), identity.SMSCode, "+15145550100")
+	h.WithTarget(identity.Subject{ID: texted}, identity.EmailCode, "texted@example.com")
+	h.WithTarget(h.person(t, mailed, "mailed@example.com", "Quiet-Sky-11", nil), identity.EmailCode, "mailed@example.com")
 	h.Update(func(tx identity.Tx) error {
 		for _, s := range []identity.Service{
 			{Type: "owsec", PublicURI: "https://sec.example.com:16001"},

@@ -44,7 +44,7 @@ func (d *Dialect) oauth2(w http.ResponseWriter, r *http.Request) error {
 		return numbered{identity.Invalid.Because("forgotten passwords are not reset here yet; an administrator can"), notBuilt}
 	case q.flag("resendMFACode"):
 		named(r, "resendCode")
-		return resend(body)
+		return d.resend(w, r, body)
 	case q.flag("completeMFAChallenge"):
 		named(r, "answerChallenge")
 		return d.answer(w, r, body)
@@ -120,13 +120,24 @@ func (d *Dialect) answer(w http.ResponseWriter, r *http.Request, body *object) e
 	return d.proceed(w, r, out)
 }
 
-// resend refuses: what an authenticator shows is never sent, and no other kind of challenge is given out.
-func resend(body *object) error {
-	body.needed("uuid")
+// resend sends the code of a challenge once more. What an authenticator shows is not sent: to who asks for that, there is no such
+// challenge.
+func (d *Dialect) resend(w http.ResponseWriter, r *http.Request, body *object) error {
+	uuid := body.needed("uuid")
 	if body.mistake != nil {
 		return body.mistake
 	}
-	return noResend
+	err := d.SignIn.Resend(r.Context(), signin.ResendInput{
+		Caller: httpkit.Caller(r, Door), Ticket: signin.TicketRef{Secret: identity.Secret(uuid)},
+	})
+	switch identity.KindOf(err) {
+	case identity.TicketInvalid, identity.Invalid:
+		return &at{err, noResend}
+	}
+	if err != nil {
+		return err
+	}
+	return writeDone(w, r)
 }
 
 // refresh gives a new access token for a refresh token, which is spent. The access token that came with it is shown as bearer;

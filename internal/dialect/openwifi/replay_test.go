@@ -24,9 +24,15 @@ func TestStories(t *testing.T) {
 			}
 		})
 		h.world(t)
+		h.SMS.Rand, h.Email.Rand = always{}, always{}
 		return dialecttest.House{
 			Public: h.public, Service: h.service, Advance: h.Clock.Advance,
-			Captured: map[string]string{"code": h.Code(), "key": serviceKey},
+			Captured: map[string]string{"code": h.Code(), "key": serviceKey, "sent": "041877"},
 		}
 	}})
 }
+
+// always makes every code that is sent the contract's.
+type always struct{}
+
+func (always) Read(p []byte) (int, error) { return copy(p, []byte{0x00, 0xa3, 0x95}), nil }

@@ -22,6 +22,13 @@ type errorBody struct {
 	ErrorDescription string
 }
 
+// done is the success of what has nothing to say (openwifi.md 1.2).
+type done struct {
+	Code      int
+	Operation string // the request's method
+	Details   string
+}
+
 // webToken is WebTokenResult. Its fields stand in the contract's order, like those of all structs here.
 type webToken struct {
 	AccessToken            string      `json:"access_token"`

@@ -28,7 +28,7 @@ func (f *Factor) Kind() identity.CredentialKind { return identity.TOTP }
 func (f *Factor) AMR() string { return "otp" }
 
 // Offer has nothing to prepare: the code is on her phone.
-func (f *Factor) Offer(context.Context, identity.Tx, identity.Caller, identity.Subject, identity.Credential) (string, bool, error) {
+func (f *Factor) Offer(context.Context, identity.Tx, identity.Caller, identity.Subject, identity.Credential, time.Time) (string, bool, error) {
 	return "", true, nil
 }
 

@@ -500,7 +500,7 @@ func withAvatar(method string) func(t testing.TB, h *house, token string) reques
 
 func (h *house) givePicture(t testing.TB, id identity.SubjectID) {
 	t.Helper()
-	may := func(context.Context, identity.Reader, identity.Subject, identity.Subject) error { return nil }
+	may := func(context.Context, identity.Reader) error { return nil }
 	caller := identity.Caller{Door: "cli", SubjectID: rootID}
 	if err := h.Manage.SetPicture(t.Context(), caller, id, manage.NewPicture{Data: []byte(avatarFile), May: may}); err != nil {
 		t.Fatal(err)

@@ -21,10 +21,7 @@ type NewPicture struct {
 // SetPicture gives somebody a picture, or another one. Nothing but a picture is stored, whatever else the file was.
 func (s *Service) SetPicture(ctx context.Context, caller identity.Caller, id identity.SubjectID, in NewPicture) error {
 	// Asked before the work, or strangers could give us any amount of it, and again in the transaction.
-	if err := s.Store.View(ctx, func(r identity.Reader) error {
-		_, err := profile.Meet(ctx, r, caller.SubjectID, id, in.May)
-		return err
-	}); err != nil {
+	if err := s.Store.View(ctx, func(r identity.Reader) error { return in.May(ctx, r) }); err != nil {
 		return err
 	}
 	clean, err := s.Pictures.Clean(ctx, in.Data)
@@ -59,9 +56,12 @@ func (s *Service) RemovePicture(ctx context.Context, caller identity.Caller, id 
 	})
 }
 
-// rememberPicture asks whether the caller may, and notes the change at its subject, with its audit row.
+// rememberPicture asks whether it may be done, and notes the change at its subject, with its audit row.
 func (s *Service) rememberPicture(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, may profile.May, merge identity.Attributes, e audit.Entry) error {
-	subject, err := profile.Meet(ctx, tx, caller.SubjectID, id, may)
+	if err := may(ctx, tx); err != nil {
+		return err
+	}
+	subject, err := tx.Subject(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -9,12 +9,12 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 )
@@ -69,7 +69,7 @@ func (d *Dialect) setAvatar(w http.ResponseWriter, r *http.Request) error {
 	file, err := d.uploaded(r)
 	if err == nil {
 		err = d.Manage.SetPicture(r.Context(), caller, id, manage.NewPicture{
-			Data: file, Merge: avatarMarker(strconv.FormatInt(d.Now().Unix(), 10)), May: mayChangeAvatar,
+			Data: file, Merge: avatarMarker(strconv.FormatInt(d.Now().Unix(), 10)), May: mayAvatar(caller, staff.SetPicture, id),
 		})
 	}
 	if err != nil {
@@ -88,7 +88,7 @@ func (d *Dialect) avatar(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("If-None-Match") != "" {
 		held = func(tag string) bool { return httpkit.Holds(r, quoted(tag)) }
 	}
-	p, err := d.Profiles.Picture(r.Context(), caller.SubjectID, id, maySeeAvatar, held)
+	p, err := d.Profiles.Picture(r.Context(), id, mayAvatar(caller, staff.Read, id), held)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (d *Dialect) removeAvatar(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Manage.RemovePicture(r.Context(), caller, id, mayRemoveAvatar, avatarMarker(noAvatar)); err != nil {
+	if err := d.Manage.RemovePicture(r.Context(), caller, id, mayAvatar(caller, staff.RemovePicture, id), avatarMarker(noAvatar)); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)
@@ -216,23 +216,16 @@ func notTaken(id identity.SubjectID, err error) error {
 	return err
 }
 
-// Who may do what with whose avatar: one's own always; others' by the table of openwifi.md 1.8, and removing by 1.10.
-func avatarRule(others func(caller, target string) bool) profile.May {
-	return func(_ context.Context, _ identity.Reader, caller, target identity.Subject) error {
-		ofCaller, ofTarget := attributesOf(&caller), attributesOf(&target)
-		if caller.ID == target.ID || others(roleOf(&caller, &ofCaller), roleOf(&target, &ofTarget)) {
-			return nil
-		}
-		return identity.Denied.Because("you may not do this with the avatar of another user")
+// roleTable reads nothing but the door's word for a role.
+var roleTable = &staff.Service{Words: staff.Words{Door: Door, Read: func(s *identity.Subject) staff.Facts {
+	own := attributesOf(s)
+	role, _ := staff.ParseRole(own.Role)
+	return staff.Facts{Role: role}
+}}}
+
+// mayAvatar asks the table of openwifi.md 1.8.
+func mayAvatar(caller identity.Caller, act staff.Act, id identity.SubjectID) profile.May {
+	return func(ctx context.Context, r identity.Reader) error {
+		return roleTable.Check(ctx, r, staff.By{Caller: caller}, "", act, id)
 	}
 }
-
-var (
-	maySeeAvatar = avatarRule(func(caller, _ string) bool {
-		return slices.Contains([]string{root, partner, admin, "csr", "system"}, caller)
-	})
-	mayChangeAvatar = avatarRule(func(caller, target string) bool {
-		return caller == root || caller == partner && target != root || caller == admin && target != root && target != partner
-	})
-	mayRemoveAvatar = avatarRule(func(caller, _ string) bool { return caller == root })
-)

@@ -213,12 +213,11 @@ func attributesOf(s *identity.Subject) attributes {
 // The roles (openwifi.md 1.5).
 const (
 	root       = "root"
-	partner    = "partner"
 	admin      = "admin"
 	subscriber = "subscriber"
 )
 
-var roles = []string{root, partner, admin, subscriber, "csr", "system", "installer", "noc", "accounting"}
+var roles = []string{root, "partner", admin, subscriber, "csr", "system", "installer", "noc", "accounting"}
 
 // roleOf: the house's superadmins are root everywhere; for the others the attribute decides.
 func roleOf(s *identity.Subject, a *attributes) string {

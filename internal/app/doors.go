@@ -26,7 +26,7 @@ type Doors struct {
 }
 
 // doorRules are what contracts demand of new passwords besides the security policy.
-var doorRules = map[identity.Door]identity.PasswordRule{nx.Door: nx.PasswordRule, openwifi.Door: openwifi.PasswordRule}
+var doorRules = map[identity.Door]identity.PasswordRule{nx.Door: nx.PasswordRule, openwifi.Door: openwifi.PasswordRule, openwifi.SubscriberDoor: openwifi.PasswordRule}
 
 // founder is what a door keeps of the membership of somebody who registered with an organisation of her own.
 var founder = identity.Attributes{titan.Door: titan.Owner}
@@ -34,11 +34,12 @@ var founder = identity.Attributes{titan.Door: titan.Owner}
 // rules are the contracts' lives of sessions and tokens, as configured.
 func (h *House) rules() map[identity.Door]session.Rules {
 	return map[identity.Door]session.Rules{
-		nx.Door:       nx.Rules(h.Config.Nx),
-		insights.Door: insights.Rules(h.Config.Insights),
-		titan.Door:    titan.Rules(h.Config.Titan),
-		openwifi.Door: openwifi.Rules(h.Config.OpenWiFi),
-		oidc.Door:     oidc.Rules(h.Config.OIDC),
+		nx.Door:                 nx.Rules(h.Config.Nx),
+		insights.Door:           insights.Rules(h.Config.Insights),
+		titan.Door:              titan.Rules(h.Config.Titan),
+		openwifi.Door:           openwifi.Rules(h.Config.OpenWiFi),
+		openwifi.SubscriberDoor: openwifi.SubscriberRules(h.Config.OpenWiFi),
+		oidc.Door:               oidc.Rules(h.Config.OIDC),
 	}
 }
 
@@ -65,8 +66,9 @@ func (h *House) doors(ctx context.Context) error {
 			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: h.log, Now: h.now,
 		},
 		OpenWiFi: &openwifi.Dialect{
-			Prefix: h.Config.OpenWiFi.Prefix, Origins: h.Config.OpenWiFi.CORSOrigins, PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
-			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Manage: h.Manage, Log: h.log, Now: h.now,
+			Issuer: h.Config.Issuer, Prefix: h.Config.OpenWiFi.Prefix, Origins: h.Config.OpenWiFi.CORSOrigins,
+			PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
+			SignIn: h.SignIn, Recovery: h.Recovery, Sessions: h.Sessions, Profiles: h.Profiles, Manage: h.Manage, Log: h.log, Now: h.now,
 		},
 		OIDC: &oidc.Dialect{
 			// Its documents name addresses, so the issuer holds the prefix below which they are served.
@@ -75,7 +77,7 @@ func (h *House) doors(ctx context.Context) error {
 		},
 	}
 	// Cheapest to recognise first; which doors are open does not matter: a token is what it is.
-	h.Grants.Forms = []token.Form{h.Doors.OIDC.Form(), h.Doors.Insights.Form(), h.Doors.Titan.Form(), h.Doors.Nx.Form(), h.Doors.OpenWiFi.Form()}
+	h.Grants.Forms = append([]token.Form{h.Doors.OIDC.Form(), h.Doors.Insights.Form(), h.Doors.Titan.Form(), h.Doors.Nx.Form()}, h.Doors.OpenWiFi.Forms()...)
 	return nil
 }
 

@@ -167,16 +167,18 @@ func (h *House) core(o Options) error {
 	h.SignIn = &signin.Service{
 		Store: h.Store, Sessions: h.Sessions, Passwords: h.Passwords,
 		Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}, &onetimecode.SMS{Codes: bySMS}, &onetimecode.Email{Codes: byMail}},
-		Log: h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
+		Log:     h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
 	}
 	h.Grants = &grant.Service{Store: h.Store, Sessions: h.Sessions, Hasher: h.pool, Log: h.Audit}
 	h.Phones = &phone.Service{
 		Open: bySMS.Open, Store: h.Store, Box: h.Box, Outbox: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
-	h.Recovery = &recovery.Service{Store: h.Store, Passwords: h.Passwords, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand}
 	h.Manage = &manage.Service{
 		Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box,
 		Pictures: picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
+	}
+	h.Recovery = &recovery.Service{
+		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
 	h.SignUp = &signup.Service{

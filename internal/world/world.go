@@ -492,7 +492,7 @@ func (r *reader) subject(w *World, n *yaml.Node, field string) {
 	known := fields{
 		"id": intoID(r, &s.ID), "hash": r.intoText(&s.Hash), "email": r.intoText(&s.Email),
 		"kind": func(n *yaml.Node, field string) {
-			s.Kind = identity.SubjectKind(r.word(n, field, string(identity.Person), string(identity.Machine)))
+			s.Kind = identity.SubjectKind(r.word(n, field, string(identity.Person), string(identity.Customer), string(identity.Machine)))
 		},
 		"aliases": func(n *yaml.Node, field string) { s.Aliases = r.texts(n, field) },
 		"name":    r.intoOptional(&s.Name), "given_name": r.intoOptional(&s.GivenName), "middle_name": r.intoOptional(&s.MiddleName),

@@ -41,7 +41,8 @@ func TestOneNetworkAsksForSoManyLinks(t *testing.T) {
 			caller := coretest.Caller(coretest.Door)
 			caller.Address = address
 			return h.Forgot(t.Context(), recovery.ForgotInput{
-				Caller: caller, Login: login, TTL: ttl, Link: func(identity.Secret) string { return "https://id.example.test/" },
+				Caller: caller, Login: login,
+				Link: recovery.Link{TTL: ttl, Address: func(identity.Secret) string { return "https://id.example.test/" }},
 			})
 		}
 		for i := range 60 {

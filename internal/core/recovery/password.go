@@ -1,4 +1,5 @@
-// Package recovery lets a person back in who lost what she proves herself with. It never says who has an account.
+// Package recovery mails links: to let a person back in who lost what she proves herself with, and to have her show that an
+// address is hers. It never tells strangers who has an account.
 package recovery
 
 import (
@@ -10,9 +11,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
 	"gatehouse/internal/core/login"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/identity"
 )
 
@@ -21,10 +25,11 @@ type Mailer interface {
 	Mail(ctx context.Context, tx identity.Tx, to, template, language string, data map[string]string) error
 }
 
-// Service resets forgotten passwords.
+// Service resets forgotten passwords and confirms addresses.
 type Service struct {
 	Store     identity.Store
 	Passwords *credential.Passwords
+	Manage    *manage.Service
 	Mailer    Mailer
 	Log       *audit.Log
 	Now       func() time.Time
@@ -40,12 +45,26 @@ const (
 	asksPerHour = 60
 )
 
+// SecretForm says what the secret in a link looks like.
+type SecretForm int
+
+const (
+	OpaqueSecret SecretForm = iota // 256 bit, base64url
+	UUIDSecret                     // a random UUID, 122 bit, for contracts that want one
+)
+
+// Link is what a mail carries.
+type Link struct {
+	Address func(secret identity.Secret) string // of the door's page that spends it
+	TTL     time.Duration
+	Form    SecretForm
+}
+
 // ForgotInput asks for a link.
 type ForgotInput struct {
 	Caller identity.Caller
 	Login  string
-	TTL    time.Duration
-	Link   func(secret identity.Secret) string // the address of the door's page that spends it
+	Link   Link
 }
 
 // Forgot mails a link to whoever has the login, and answers alike, with the same work, where nobody has it: a ticket and a mail
@@ -55,11 +74,10 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 	if err != nil {
 		folded = login.Folded("\x00" + in.Login)
 	}
-	var random [32]byte
-	if _, err := io.ReadFull(s.Rand, random[:]); err != nil {
+	secret, err := s.secret(in.Link.Form)
+	if err != nil {
 		return err
 	}
-	secret := identity.Secret(base64.RawURLEncoding.EncodeToString(random[:]))
 	var refusal error
 	err = s.Store.Update(ctx, func(tx identity.Tx) error {
 		refusal = nil
@@ -78,6 +96,9 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 		if err != nil && !errors.Is(err, identity.NotFound) {
 			return err
 		}
+		if err == nil && !s.Passwords.Sessions.Rules[in.Caller.Door].Admits(subject.Kind) {
+			subject = identity.Subject{} // as unknown
+		}
 		key := string(subject.ID)
 		if key == "" {
 			sum := sha256.Sum256([]byte(folded))
@@ -91,24 +112,12 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 		if asked.Count > mailsPerHour || !subject.SuspendedAt.IsZero() {
 			to = ""
 		}
-		id, err := identity.NewID(now, s.Rand)
-		if err != nil {
-			return err
-		}
-		hash := sha256.Sum256([]byte(secret.Reveal()))
-		ticket := identity.Ticket{
-			ID: identity.TicketID(id), Hash: hash[:], Purpose: credential.ResetTicket, Door: in.Caller.Door, TriesLeft: 1,
-			CreatedAt: now, ExpiresAt: now.Add(in.TTL),
-		}
+		// Nobody's ticket goes with the decoy.
+		ticket := identity.Ticket{Purpose: credential.ResetTicket, Door: in.Caller.Door}
 		if to != "" {
 			ticket.SubjectID = subject.ID
 		}
-		if err := tx.CreateTicket(ctx, ticket); err != nil {
-			return err
-		}
-		if err := s.Mailer.Mail(ctx, tx, to, mailTemplate, subject.Locale, map[string]string{
-			"name": subject.Name, "link": in.Link(secret), "hours": strconv.Itoa(max(1, int(in.TTL.Hours()))),
-		}); err != nil {
+		if err := s.send(ctx, tx, ticket, secret, to, mailTemplate, subject, in.Link); err != nil {
 			return err
 		}
 		return s.Log.Record(ctx, tx, in.Caller, audit.Entry{Action: "recovery.request", SubjectID: subject.ID})
@@ -117,6 +126,79 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 		return err
 	}
 	return refusal
+}
+
+func (s *Service) secret(form SecretForm) (identity.Secret, error) {
+	if form == UUIDSecret {
+		id, err := uuid.NewRandomFromReader(s.Rand)
+		return identity.Secret(id.String()), err
+	}
+	var random [32]byte
+	_, err := io.ReadFull(s.Rand, random[:])
+	return identity.Secret(base64.RawURLEncoding.EncodeToString(random[:])), err
+}
+
+// send makes a ticket for the secret and writes the mail that carries it; to "" is a decoy.
+func (s *Service) send(ctx context.Context, tx identity.Tx, t identity.Ticket, secret identity.Secret, to, template string, subject identity.Subject, link Link) error {
+	now := s.Now()
+	id, err := identity.NewID(now, s.Rand)
+	if err != nil {
+		return err
+	}
+	hash := sha256.Sum256([]byte(secret.Reveal()))
+	t.ID, t.Hash, t.TriesLeft, t.CreatedAt, t.ExpiresAt = identity.TicketID(id), hash[:], 1, now, now.Add(link.TTL)
+	if err := tx.CreateTicket(ctx, t); err != nil {
+		return err
+	}
+	return s.Mailer.Mail(ctx, tx, to, template, subject.Locale, map[string]string{
+		"name": subject.Name, "link": link.Address(secret), "hours": strconv.Itoa(max(1, int(link.TTL.Hours()))),
+	})
+}
+
+// sendAnew is send to somebody who is known, on behalf of whoever may ask for it: the links of that purpose that she was mailed
+// before die, and she is not mailed more than so often. Its refusal is Throttled.
+func (s *Service) sendAnew(ctx context.Context, tx identity.Tx, caller identity.Caller, purpose, template string, subject identity.Subject, link Link) error {
+	now := s.Now()
+	asked, err := tx.CountAttempt(ctx, purpose+":"+string(subject.ID), now, time.Hour)
+	if err != nil {
+		return err
+	}
+	if asked.Count > mailsPerHour {
+		return identity.Throttled.After(asked.ExpiresAt.Sub(now), "too many such mails to this person; wait and try again")
+	}
+	if err := tx.DeleteTicketsOf(ctx, subject.ID, purpose); err != nil {
+		return err
+	}
+	secret, err := s.secret(link.Form)
+	if err != nil {
+		return err
+	}
+	ticket := identity.Ticket{Purpose: purpose, Door: caller.Door, SubjectID: subject.ID}
+	return s.send(ctx, tx, ticket, secret, subject.Email, template, subject, link)
+}
+
+// SendResetIn mails somebody a link to set a new password, because an administrator wishes it: the password that she has must be
+// changed from now on. The caller has decided that he may. Its refusals are NotFound, Suspended and Throttled.
+func (s *Service) SendResetIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, link Link) error {
+	subject, err := tx.Subject(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !subject.SuspendedAt.IsZero() {
+		return identity.Suspended.Because("this account is suspended")
+	}
+	if err := s.Manage.SetMustChangeIn(ctx, tx, caller, id, true); err != nil && !errors.Is(err, identity.NotFound) {
+		return err // she may have no password yet
+	}
+	if err := s.sendAnew(ctx, tx, caller, credential.ResetTicket, mailTemplate, subject, link); err != nil {
+		return err
+	}
+	return s.Log.Record(ctx, tx, caller, audit.Entry{Action: "recovery.request", SubjectID: id})
+}
+
+// SendReset is SendResetIn in a transaction of its own.
+func (s *Service) SendReset(ctx context.Context, caller identity.Caller, id identity.SubjectID, link Link) error {
+	return s.Store.Update(ctx, func(tx identity.Tx) error { return s.SendResetIn(ctx, tx, caller, id, link) })
 }
 
 // ResetInput spends a link.
@@ -129,15 +211,30 @@ type ResetInput struct {
 // ticketRefused is one answer for unknown, spent, expired and another door's.
 var ticketRefused = identity.TicketInvalid.Because("this link is no longer good; ask for a new one")
 
-// Look says whether a link is still good; it spends nothing.
-func (s *Service) Look(ctx context.Context, caller identity.Caller, secret identity.Secret) error {
-	return s.Store.View(ctx, func(r identity.Reader) error {
-		_, err := s.open(ctx, r, caller, secret)
-		return err
-	})
+// Holder is whom a link was mailed to.
+type Holder struct {
+	Subject identity.Subject
+	Rule    identity.PasswordRule // of her new password at this door
 }
 
-func (s *Service) open(ctx context.Context, r identity.Reader, caller identity.Caller, secret identity.Secret) (identity.Ticket, error) {
+// Look says whose link it is, if it is still good; it spends nothing.
+func (s *Service) Look(ctx context.Context, caller identity.Caller, secret identity.Secret) (holder Holder, err error) {
+	err = s.Store.View(ctx, func(r identity.Reader) error {
+		t, err := s.open(ctx, r, caller, secret, credential.ResetTicket)
+		if err != nil {
+			return err
+		}
+		if holder.Subject, err = r.Subject(ctx, t.SubjectID); err != nil {
+			return err
+		}
+		c, err := s.Passwords.Load(ctx, r, holder.Subject)
+		holder.Rule = s.Passwords.Rule(c, caller.Door)
+		return err
+	})
+	return holder, err
+}
+
+func (s *Service) open(ctx context.Context, r identity.Reader, caller identity.Caller, secret identity.Secret, purpose string) (identity.Ticket, error) {
 	hash := sha256.Sum256([]byte(secret.Reveal()))
 	t, err := r.TicketByHash(ctx, hash[:])
 	if errors.Is(err, identity.NotFound) {
@@ -146,7 +243,7 @@ func (s *Service) open(ctx context.Context, r identity.Reader, caller identity.C
 	if err != nil {
 		return t, err
 	}
-	if t.Purpose != credential.ResetTicket || t.Door != caller.Door || t.SubjectID == "" || !t.SpentAt.IsZero() || !s.Now().Before(t.ExpiresAt) {
+	if t.Purpose != purpose || t.Door != caller.Door || t.SubjectID == "" || !t.SpentAt.IsZero() || !s.Now().Before(t.ExpiresAt) {
 		return t, ticketRefused
 	}
 	return t, nil
@@ -159,15 +256,18 @@ func (s *Service) Reset(ctx context.Context, in ResetInput) error {
 	var t identity.Ticket
 	var c credential.Context
 	err := s.Store.View(ctx, func(r identity.Reader) (err error) {
-		if t, err = s.open(ctx, r, in.Caller, in.Token); err != nil {
+		if t, err = s.open(ctx, r, in.Caller, in.Token, credential.ResetTicket); err != nil {
 			return err
 		}
 		subject, err := r.Subject(ctx, t.SubjectID)
-		if errors.Is(err, identity.NotFound) || err == nil && !subject.SuspendedAt.IsZero() {
+		if errors.Is(err, identity.NotFound) {
 			return ticketRefused
 		}
 		if err != nil {
 			return err
+		}
+		if !subject.SuspendedAt.IsZero() { // said to whoever reads her mail
+			return identity.Suspended.Because("this account is suspended")
 		}
 		c, err = s.Passwords.Load(ctx, r, subject)
 		return err

@@ -36,6 +36,13 @@ type Rules struct {
 	Grace           time.Duration // a spent one is answered with the same successor for so long
 	OneAccess       bool          // an access token is good only with the newest generation, and for Grace after
 	Opaque          []identity.TokenKind
+	// Kinds are whose sessions these are; nil: everybody's. To a door everybody else is as unknown.
+	Kinds []identity.SubjectKind
+}
+
+// Admits says whether a door is open to subjects of a kind.
+func (r Rules) Admits(kind identity.SubjectKind) bool {
+	return r.Kinds == nil || slices.Contains(r.Kinds, kind)
 }
 
 // MAC derives opaque tokens: a keyed pseudo-random function with the house's own key.
@@ -76,6 +83,9 @@ type Start struct {
 // Begin creates the session in the transaction of what proved the person.
 func (s *Service) Begin(ctx context.Context, tx identity.Tx, in Start) (identity.Session, error) {
 	rules := s.Rules[in.Caller.Door]
+	if !rules.Admits(in.Subject.Kind) {
+		return identity.Session{}, identity.Denied.Because("this way in is not for you")
+	}
 	now := s.Now()
 	id, err := identity.NewID(now, s.Rand)
 	if err != nil {

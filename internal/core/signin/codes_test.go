@@ -153,7 +153,7 @@ func TestResend(t *testing.T) {
 		c.WithTarget(s, identity.SMSCode, number)
 		out := due(t, c, s)
 		code := c.SentCode()
-		c.Clock.Advance(4*time.Minute)
+		c.Clock.Advance(4 * time.Minute)
 		for range 3 {
 			if err := again(t, c, out); err != nil {
 				t.Fatal(err)

@@ -295,6 +295,9 @@ func (s *Service) look(ctx context.Context, in PasswordInput, folded, key string
 		if err != nil {
 			return err
 		}
+		if !s.Sessions.Rules[in.Caller.Door].Admits(subject.Kind) {
+			return nil // as unknown
+		}
 		if who.context, err = s.Passwords.Load(ctx, r, subject); err != nil {
 			return err
 		}

@@ -159,7 +159,7 @@ func (d *Dialect) forgotPassword(w http.ResponseWriter, r *http.Request) error {
 		return in.mistake
 	}
 	if err := d.Recovery.Forgot(r.Context(), recovery.ForgotInput{
-		Caller: d.caller(r), Login: email, TTL: resetTTL, Link: d.resetLink,
+		Caller: d.caller(r), Login: email, Link: recovery.Link{Address: d.resetLink, TTL: resetTTL},
 	}); err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (d *Dialect) openReset(w http.ResponseWriter, r *http.Request) error {
 		return identity.TicketInvalid
 	}
 	secret := query.Get("token")
-	if err := d.Recovery.Look(r.Context(), d.caller(r), identity.Secret(secret)); err != nil {
+	if _, err := d.Recovery.Look(r.Context(), d.caller(r), identity.Secret(secret)); err != nil {
 		return err
 	}
 	return d.writePage(w, http.StatusOK, page{Title: titleNew, Token: secret})

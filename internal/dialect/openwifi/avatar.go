@@ -72,8 +72,11 @@ func (d *Dialect) setAvatar(w http.ResponseWriter, r *http.Request) error {
 			Data: file, Merge: avatarMarker(strconv.FormatInt(d.Now().Unix(), 10)), May: mayAvatar(caller, staff.SetPicture, id),
 		})
 	}
+	if errors.Is(err, identity.Invalid) || errors.Is(err, identity.TooLarge) {
+		return d.notTaken(w, r, id, err)
+	}
 	if err != nil {
-		return notTaken(id, err)
+		return err
 	}
 	return writeJSON(w, http.StatusOK, avatarTaken{AvatarID: string(id), Operation: http.MethodPost, Details: "Command completed."})
 }
@@ -196,24 +199,10 @@ type avatarRefused struct {
 	errorBody
 }
 
-// avatarMistake is what is wrong with an upload: a 400 with the three fields.
-type avatarMistake struct {
-	error
-	id identity.SubjectID
-}
-
-func (e avatarMistake) Unwrap() error { return e.error }
-
-func (e avatarMistake) body(envelope errorBody) any {
-	return avatarRefused{AvatarID: string(e.id), Failed: avatarFailed, ErrorText: envelope.ErrorDescription, errorBody: envelope}
-}
-
-func notTaken(id identity.SubjectID, err error) error {
-	switch identity.KindOf(err) {
-	case identity.Invalid, identity.TooLarge:
-		return avatarMistake{numbered{err, badParameters}, id}
-	}
-	return err
+// notTaken answers what is wrong with an upload: 400 with the three fields.
+func (d *Dialect) notTaken(w http.ResponseWriter, r *http.Request, id identity.SubjectID, err error) error {
+	status, envelope := refusal(w.Header(), r.Method, d.noted(r, numbered{err, badParameters}))
+	return writeJSON(w, status, avatarRefused{AvatarID: string(id), Failed: avatarFailed, ErrorText: envelope.ErrorDescription, errorBody: envelope})
 }
 
 // roleTable reads nothing but the door's word for a role.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -17,6 +16,7 @@ import (
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/token"
@@ -24,8 +24,12 @@ import (
 	"gatehouse/internal/identity"
 )
 
-// Door names this dialect in sessions and tokens.
-const Door identity.Door = "openwifi"
+// Door names this dialect in sessions and tokens. SubscriberDoor does for the sessions of subscribers (openwifi.md 2.6), so that
+// theirs and the staff's never pass for one another.
+const (
+	Door           identity.Door = "openwifi"
+	SubscriberDoor identity.Door = "openwifi-sub"
+)
 
 // PasswordRule is what the contract demands of a new password (openwifi.md 1.5); a security policy can only add to it.
 var PasswordRule = identity.PasswordRule{MinLength: 8, Classes: 4, History: 5}
@@ -39,19 +43,25 @@ const (
 
 // Dialect is the door. Its fields are set by whoever builds it and not changed after Routes.
 type Dialect struct {
+	Issuer    string   // the house's public address, without the prefix
 	Prefix    string   // the operator's, before every path
 	Origins   []string // browser origins that may call; "*" = any
 	PerSecond int      // sign-in calls of one address and path (openwifi.md 1.3); 0 = no limit
 	// Key opens the internal listener to the other services; see ServiceKey. "" opens it to none.
 	Key      identity.Secret
 	SignIn   *signin.Service
+	Recovery *recovery.Service
 	Sessions *session.Service
 	Profiles *profile.Service
 	Manage   *manage.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 
-	once   sync.Once
+	subscribers bool    // this is the door's other half; see forSubscribers
+	shared      *shared // by both halves
+}
+
+type shared struct {
 	calls  httpkit.Windows
 	judged *otter.Cache[*session.Live, []byte] // answers of validateToken; see judge
 }
@@ -62,14 +72,23 @@ func Rules(cfg config.OpenWiFi) session.Rules {
 	return session.Rules{
 		AccessTTL: cfg.TokenLife, SessionTTL: max(cfg.RefreshLife, cfg.TokenLife), MaxTTL: max(year, cfg.RefreshLife, cfg.TokenLife),
 		Rotates: true, OneAccess: true, Opaque: []identity.TokenKind{identity.AccessToken, identity.RefreshToken},
+		Kinds: []identity.SubjectKind{identity.Person, identity.Machine},
 	}
 }
 
-// Form reads the door's tokens.
-func (d *Dialect) Form() token.Form { return form{} }
+// SubscriberRules are the same for subscribers.
+func SubscriberRules(cfg config.OpenWiFi) session.Rules {
+	rules := Rules(cfg)
+	rules.Kinds = []identity.SubjectKind{identity.Customer}
+	return rules
+}
+
+// Forms read the door's tokens, the staff's and the subscribers'.
+func (d *Dialect) Forms() []token.Form { return []token.Form{form(Door), form(SubscriberDoor)} }
 
 // Routes are the operations of the public listener, to be mounted below Prefix.
 func (d *Dialect) Routes() httpkit.Door {
+	d.start()
 	return d.mount(slices.Concat(d.signInRoutes(), d.userRoutes(), d.avatarRoutes(), d.sendRoutes(), d.linkRoutes(), d.systemRoutes(),
 		d.ownRoutes(), d.subscriberRoutes(), d.pageRoutes())...)
 }
@@ -94,15 +113,16 @@ func (d *Dialect) pageRoutes() []httpkit.Route {
 // ServiceRoutes are the operations of the internal listener: those that a service key opens (openwifi.md 1.3). A bearer token
 // counts there as it does on the public one.
 func (d *Dialect) ServiceRoutes() httpkit.Door {
+	d.start()
 	return d.mount(
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
 		httpkit.Route{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
+		d.route(http.MethodGet, base+"/validateSubToken", "validateSubToken", d.validateSubscriberForService),
 		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForService),
 	)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {
-	d.start()
 	return httpkit.Door{
 		Name: Door, Prefix: d.Prefix, Routes: routes, Claims: []string{base + "/", assets},
 		NotFound: d.notFound, MethodNotAllowed: d.methodNotAllowed, Wrap: d.wrap,
@@ -125,6 +145,13 @@ func (d *Dialect) handle(h handler) http.HandlerFunc {
 }
 
 func (d *Dialect) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	err = d.noted(r, err)
+	status, body := refusal(w.Header(), r.Method, err)
+	_ = writeJSON(w, status, body) // nothing is left to say to whoever hung up
+}
+
+// noted puts a refusal into the log, and gives it as it is answered.
+func (d *Dialect) noted(r *http.Request, err error) error {
 	if r.Context().Err() != nil && errors.Is(err, r.Context().Err()) {
 		err = identity.Unavailable.Wrap(err)
 	}
@@ -139,13 +166,7 @@ func (d *Dialect) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		log.ErrorContext(r.Context(), "request failed", "door", Door, "request", httpkit.Caller(r, Door).RequestID, "err", err)
 	}
-	status, body := refusal(w.Header(), r.Method, err)
-	var answer any = body
-	var upload avatarMistake
-	if errors.As(err, &upload) {
-		answer = upload.body(body)
-	}
-	_ = writeJSON(w, status, answer) // nothing is left to say to whoever hung up
+	return err
 }
 
 // notFound refuses an unknown path. Never with 403: a UI whose other services are missing sends their calls here, and codes 8
@@ -175,16 +196,16 @@ func (d *Dialect) wrap(next http.Handler) http.Handler {
 	cors := httpkit.CORS{
 		Origins: d.Origins, Methods: "GET, POST, PUT, DELETE, OPTIONS, HEAD", MaxAge: "86400", Credentials: true, Always: true,
 	}
-	signIn, signOut := d.Prefix+base+"/oauth2", d.Prefix+base+"/oauth2/"
 	return cors.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path
-		if len(path) >= tokenLength || strings.HasPrefix(path, signOut) { // people put more than our tokens there
+		limited, signOut := d.limited(path)
+		if len(path) >= tokenLength || signOut != "" { // people put more than our tokens there
 			redact(r, signOut)
 		}
-		if (path == signIn || strings.HasPrefix(path, signOut)) && r.Method != http.MethodOptions {
+		if limited && r.Method != http.MethodOptions {
 			// A hash, because a stranger chooses the path's length and we remember the key.
 			key := sha256.Sum256([]byte(httpkit.Caller(r, Door).Network() + " " + path))
-			if _, wait, ok := d.calls.Take(string(key[:])); !ok {
+			if _, wait, ok := d.shared.calls.Take(string(key[:])); !ok {
 				if e := httpkit.EventOf(r); e != nil {
 					e.Door, e.Op = Door, "limit"
 				}
@@ -197,10 +218,26 @@ func (d *Dialect) wrap(next http.Handler) http.Handler {
 }
 
 func (d *Dialect) start() {
-	d.once.Do(func() {
-		d.calls.Limit, d.calls.Window, d.calls.Now = d.PerSecond, time.Second, d.Now
-		d.judged = newJudged()
-	})
+	if d.shared == nil {
+		d.shared = &shared{calls: httpkit.Windows{Limit: d.PerSecond, Window: time.Second, Now: d.Now}, judged: newJudged()}
+	}
+}
+
+// limited says whether a path takes so many calls a second (openwifi.md 1.3, 2.6), and for a sign-out what stands before the token.
+func (d *Dialect) limited(path string) (yes bool, signOut string) {
+	path, ok := strings.CutPrefix(path, d.Prefix+base)
+	if !ok {
+		return false, ""
+	}
+	for _, signIn := range []string{"/oauth2", "/suboauth2"} {
+		if path == signIn {
+			return true, ""
+		}
+		if strings.HasPrefix(path, signIn+"/") {
+			return true, d.Prefix + base + signIn + "/"
+		}
+	}
+	return path == "/actionLink" || path == "/signup", ""
 }
 
 // redact keeps the token that this API puts into a path out of the log.
@@ -209,7 +246,7 @@ func redact(r *http.Request, signOut string) {
 	if e == nil {
 		return
 	}
-	if strings.HasPrefix(e.Path, signOut) {
+	if signOut != "" {
 		e.Path = signOut + "{token}"
 		return
 	}

@@ -12,6 +12,8 @@ import (
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/recovery"
+	"gatehouse/internal/deliver"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/httpkit"
@@ -24,6 +26,8 @@ import (
 type house struct {
 	*coretest.Core
 	door    *openwifi.Dialect
+	outbox  *deliver.Outbox
+	people  *manage.Service
 	public  http.Handler
 	service http.Handler
 }
@@ -37,14 +41,22 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	t.Helper()
 	c := coretest.New(t, storetest.SQLite(t))
 	cfg := config.Default()
-	c.Sessions.Rules[openwifi.Door] = openwifi.Rules(cfg.OpenWiFi)
-	c.Passwords.DoorRule = map[identity.Door]identity.PasswordRule{openwifi.Door: openwifi.PasswordRule}
-	h := &house{Core: c, door: &openwifi.Dialect{
-		Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
+	c.Sessions.Rules[openwifi.Door], c.Sessions.Rules[openwifi.SubscriberDoor] = openwifi.Rules(cfg.OpenWiFi), openwifi.SubscriberRules(cfg.OpenWiFi)
+	c.Passwords.DoorRule = map[identity.Door]identity.PasswordRule{
+		openwifi.Door: openwifi.PasswordRule, openwifi.SubscriberDoor: openwifi.PasswordRule,
+	}
+	c.Passwords.Rand = c.SignIn.Rand // ids of one kind come from one source, or two would be equal
+	people := &manage.Service{
+		Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box,
+		Pictures: picture.New(picture.Options{}), Now: c.Clock.Now, Rand: c.SignIn.Rand,
+	}
+	outbox := &deliver.Outbox{Store: c.Store, Box: c.Box, Templates: deliver.BuiltIn(), Now: c.Clock.Now, Rand: c.SignIn.Rand}
+	h := &house{Core: c, outbox: outbox, people: people, door: &openwifi.Dialect{
+		Issuer: "https://sec.example.com", Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
 		Profiles: &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now},
-		Manage: &manage.Service{
-			Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box,
-			Pictures: picture.New(picture.Options{}), Now: c.Clock.Now, Rand: c.SignIn.Rand,
+		Manage:   people,
+		Recovery: &recovery.Service{
+			Store: c.Store, Passwords: c.Passwords, Manage: people, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 		},
 	}}
 	for _, f := range change {
@@ -92,6 +104,8 @@ const (
 	nobody = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a05"
 	texted = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a06"
 	mailed = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a07"
+	leaves = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a08"
+	sue    = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a09" // a subscriber
 )
 
 // world puts the people and services of the stories there.
@@ -118,6 +132,8 @@ func (h *house) world(t testing.TB) {
 	h.WithTarget(h.person(t, texted, "texted@example.com", "Quiet-Sky-11", nil), identity.SMSCode, "+15145550100")
 	h.WithTarget(identity.Subject{ID: texted}, identity.EmailCode, "texted@example.com")
 	h.WithTarget(h.person(t, mailed, "mailed@example.com", "Quiet-Sky-11", nil), identity.EmailCode, "mailed@example.com")
+	h.person(t, leaves, "leaves@example.com", "Quiet-Sky-11", nil)
+	h.person(t, sue, "sue@example.net", "Quiet-Sky-11", func(s *identity.Subject, _ *identity.Credential) { s.Kind = identity.Customer })
 	h.Update(func(tx identity.Tx) error {
 		for _, s := range []identity.Service{
 			{Type: "owsec", PublicURI: "https://sec.example.com:16001"},
@@ -153,4 +169,54 @@ func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
+}
+
+// reset asks for a link to a new password, at the half of the door where the login is known, and gives its id.
+func (h *house) reset(t testing.TB, login string) string {
+	t.Helper()
+	path := "/api/v1/oauth2"
+	if strings.HasSuffix(login, ".net") {
+		path = "/api/v1/suboauth2"
+	}
+	if w := call(h.public, http.MethodPost, path+"?forgotPassword=true", `{"userId":"`+login+`"}`); w.Code != http.StatusOK {
+		t.Fatalf("forgotPassword: %d %s", w.Code, w.Body)
+	}
+	return h.mailed(t, "password_reset", login)
+}
+
+// verification has somebody confirm her address, and gives the link's id.
+func (h *house) verification(t testing.TB, id identity.SubjectID) string {
+	t.Helper()
+	subject, err := h.door.Recovery.StartVerification(t.Context(), identity.Caller{Door: openwifi.Door}, id, recovery.Link{
+		TTL: 24 * time.Hour, Form: recovery.UUIDSecret, Address: func(s identity.Secret) string {
+			return "https://sec.example.com/api/v1/actionLink?action=email_verification&id=" + s.Reveal()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.mailed(t, "email_verification", subject.Email)
+}
+
+// mailed gives the id of the link of an action that somebody was sent.
+func (h *house) mailed(t testing.TB, action, to string) string {
+	t.Helper()
+	list, err := h.outbox.List(t.Context(), "", "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range list {
+		if m.Recipient != to {
+			continue
+		}
+		_, c, err := h.outbox.Show(t.Context(), m.ID, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, after, found := strings.Cut(c.Text, "https://sec.example.com/api/v1/actionLink?action="+action+"&id="); found {
+			return after[:36]
+		}
+	}
+	t.Fatalf("no link of %s went to %s", action, to)
+	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/factor/password"
@@ -41,7 +42,8 @@ func (d *Dialect) oauth2(w http.ResponseWriter, r *http.Request) error {
 		named(r, "requirements")
 		return d.requirements(w, r)
 	case q.flag("forgotPassword"):
-		return numbered{identity.Invalid.Because("forgotten passwords are not reset here yet; an administrator can"), notBuilt}
+		named(r, "forgotPassword")
+		return d.forgot(w, r, body)
 	case q.flag("resendMFACode"):
 		named(r, "resendCode")
 		return d.resend(w, r, body)
@@ -73,7 +75,7 @@ func (d *Dialect) signIn(w http.ResponseWriter, r *http.Request, q query, body *
 		}
 	}
 	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
-		Caller: httpkit.Caller(r, Door), Login: strings.TrimSpace(login), Password: identity.Secret(current), NewPassword: identity.Secret(next),
+		Caller: d.caller(r), Login: strings.TrimSpace(login), Password: identity.Secret(current), NewPassword: identity.Secret(next),
 		Steps: signin.Steps{Proof: true}, TicketForm: signin.UUIDTicket, TicketTTL: challengeTTL,
 	})
 	if err != nil {
@@ -112,7 +114,7 @@ func (d *Dialect) answer(w http.ResponseWriter, r *http.Request, body *object) e
 		return body.mistake
 	}
 	out, err := d.SignIn.Proof(r.Context(), signin.ProofInput{
-		Caller: httpkit.Caller(r, Door), Ticket: signin.TicketRef{Secret: identity.Secret(uuid)}, Code: strings.TrimSpace(code),
+		Caller: d.caller(r), Ticket: signin.TicketRef{Secret: identity.Secret(uuid)}, Code: strings.TrimSpace(code),
 	})
 	if err != nil {
 		return err
@@ -155,7 +157,7 @@ func (d *Dialect) refresh(w http.ResponseWriter, r *http.Request, body *object) 
 		return atRefresh(err)
 	}
 	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
-		Caller: httpkit.Caller(r, Door), Form: form{}, Raw: raw, Rotate: true,
+		Caller: d.caller(r), Form: d.form(), Raw: raw, Rotate: true,
 		Admit: func(l session.Live) error {
 			// A spent one goes on: that it comes again ends the session, whatever it comes with.
 			if access == "" || l.Token.Generation != l.Session.Generation {
@@ -176,6 +178,20 @@ func (d *Dialect) refresh(w http.ResponseWriter, r *http.Request, body *object) 
 	return d.writeToken(w, &live.Session, &live.Subject)
 }
 
+// forgot mails a link to whoever has the login, and answers alike where nobody does (openwifi.md 1.6).
+func (d *Dialect) forgot(w http.ResponseWriter, r *http.Request, body *object) error {
+	login := body.needed("userId")
+	if body.mistake != nil {
+		return body.mistake
+	}
+	if err := d.Recovery.Forgot(r.Context(), recovery.ForgotInput{
+		Caller: d.caller(r), Login: strings.TrimSpace(login), Link: d.resetLink(),
+	}); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, webToken{UserMustChangePassword: true, ACLTemplate: everything})
+}
+
 // requirements says the rule that holds for whoever is not known yet.
 func (d *Dialect) requirements(w http.ResponseWriter, r *http.Request) error {
 	rule, err := d.rule(r)
@@ -189,7 +205,7 @@ func (d *Dialect) requirements(w http.ResponseWriter, r *http.Request) error {
 
 func (d *Dialect) rule(r *http.Request) (identity.PasswordRule, error) {
 	p, err := d.Profiles.DefaultPolicy(r.Context())
-	return d.SignIn.Passwords.Rule(credential.Context{Policy: p}, Door), err
+	return d.SignIn.Passwords.Rule(credential.Context{Policy: p}, d.door()), err
 }
 
 // signedIn says who shows an access token.
@@ -197,7 +213,7 @@ func (d *Dialect) signedIn(r *http.Request) (live *session.Live, raw string, err
 	if raw, err = httpkit.Bearer(r); err != nil {
 		return nil, "", err
 	}
-	if live, err = d.Sessions.Check(r.Context(), form{}, raw, identity.AccessToken); err != nil {
+	if live, err = d.Sessions.Check(r.Context(), d.form(), raw, identity.AccessToken); err != nil {
 		return nil, "", err
 	}
 	if e := httpkit.EventOf(r); e != nil {
@@ -240,7 +256,7 @@ func (d *Dialect) signOut(w http.ResponseWriter, r *http.Request) error {
 		return &at{identity.NotFound, noGoodToken}
 	}
 	// Whether it had ended a moment before does not matter: it has ended now.
-	caller := httpkit.Caller(r, Door)
+	caller := d.caller(r)
 	caller.ActorID = live.Subject.ID
 	if _, err := d.Sessions.End(r.Context(), caller, live.Session.ID, "signed out"); err != nil {
 		return err

@@ -2,12 +2,14 @@ package openwifi_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 
 	"gatehouse/internal/dialect/dialecttest"
 	"gatehouse/internal/dialect/openwifi"
+	"gatehouse/internal/identity"
 )
 
 func TestStories(t *testing.T) {
@@ -25,10 +27,15 @@ func TestStories(t *testing.T) {
 		})
 		h.world(t)
 		h.SMS.Rand, h.Email.Rand = always{}, always{}
-		return dialecttest.House{
-			Public: h.public, Service: h.service, Advance: h.Clock.Advance,
-			Captured: map[string]string{"code": h.Code(), "key": serviceKey, "sent": "041877"},
+		captured := map[string]string{"code": h.Code(), "key": serviceKey, "sent": "041877"}
+		if strings.HasPrefix(story, "link") {
+			captured["reset"], captured["suspended"] = h.reset(t, "ines@example.com"), h.reset(t, "leaves@example.com")
+			if err := h.people.Suspend(t.Context(), identity.Caller{Door: "cli"}, leaves, "left"); err != nil {
+				t.Fatal(err)
+			}
+			captured["subscriber"], captured["verify"] = h.reset(t, "sue@example.net"), h.verification(t, waits)
 		}
+		return dialecttest.House{Public: h.public, Service: h.service, Advance: h.Clock.Advance, Captured: captured}
 	}})
 }
 

@@ -1,6 +1,91 @@
 package openwifi
 
-import "gatehouse/internal/httpkit"
+import (
+	"crypto/subtle"
+	"net/http"
+
+	"gatehouse/internal/httpkit"
+	"gatehouse/internal/identity"
+)
+
+// Subscribers are a population of their own beside the staff (openwifi.md 2.6): customers of the operator, with the same
+// operations below names that begin with "sub". The door has two halves for them, which differ in whose sessions they know: one
+// is an unknown person at the other, and so is her token.
+
+// forSubscribers is the other half.
+func (d *Dialect) forSubscribers() *Dialect {
+	half := *d
+	half.subscribers = true
+	return &half
+}
+
+// door is the half's name in sessions.
+func (d *Dialect) door() identity.Door {
+	if d.subscribers {
+		return SubscriberDoor
+	}
+	return Door
+}
+
+func (d *Dialect) form() form { return form(d.door()) }
+
+func (d *Dialect) caller(r *http.Request) identity.Caller { return httpkit.Caller(r, d.door()) }
 
 // subscriberRoutes are the sub… calls (openwifi.md 2.6).
-func (d *Dialect) subscriberRoutes() []httpkit.Route { return nil }
+func (d *Dialect) subscriberRoutes() []httpkit.Route {
+	half := d.forSubscribers()
+	return []httpkit.Route{
+		d.route(http.MethodPost, base+"/suboauth2", "subscriberSignIn", half.oauth2),
+		d.route(http.MethodGet, base+"/suboauth2", "subscriberMe", half.me),
+		d.route(http.MethodDelete, base+"/suboauth2/{token}", "subscriberSignOut", half.signOut),
+		d.route(http.MethodGet, base+"/validateSubToken", "validateSubToken", d.validateSubscriberForUser),
+	}
+}
+
+// validateSubscriberForService answers GET /validateSubToken on the internal listener.
+func (d *Dialect) validateSubscriberForService(w http.ResponseWriter, r *http.Request) error {
+	service, err := d.byService(r)
+	if err != nil {
+		return err
+	}
+	if !service {
+		return d.validateSubscriberForUser(w, r)
+	}
+	asked, err := tokenAsked(r)
+	if err != nil {
+		return err
+	}
+	return d.forSubscribers().validate(w, r, asked)
+}
+
+// validateSubscriberForUser answers it for a subscriber about her own token, and for root and admin, with a token of theirs, about
+// every one.
+func (d *Dialect) validateSubscriberForUser(w http.ResponseWriter, r *http.Request) error {
+	half := d.forSubscribers()
+	asked, err := tokenAsked(r)
+	if err != nil {
+		return err
+	}
+	shown, err := httpkit.Bearer(r)
+	if err != nil {
+		return err
+	}
+	if asked == "" || subtle.ConstantTimeCompare([]byte(asked), []byte(shown)) != 1 {
+		if _, _, err := half.signedIn(r); err == nil {
+			return identity.Denied.Because("you may validate your own token only")
+		} else if identity.KindOf(err) != identity.TokenInvalid {
+			return err
+		}
+		live, _, err := d.signedIn(r)
+		if err != nil {
+			return err
+		}
+		own := attributesOf(&live.Subject)
+		if role := roleOf(&live.Subject, &own); role != root && role != admin {
+			return identity.Denied.Because("you may validate your own token only")
+		}
+	} else if _, _, err := half.signedIn(r); err != nil {
+		return err
+	}
+	return half.validate(w, r, asked)
+}

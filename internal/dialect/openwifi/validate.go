@@ -61,7 +61,7 @@ func (d *Dialect) validateForUser(w http.ResponseWriter, r *http.Request) error 
 // tokenAsked reads the token out of the query, in one step where it stands there alone, as services send it.
 func tokenAsked(r *http.Request) (string, error) {
 	const name = "token="
-	if raw := r.URL.RawQuery; len(raw) == len(name)+tokenLength && strings.HasPrefix(raw, name) && (form{}).Looks(raw[len(name):]) {
+	if raw := r.URL.RawQuery; len(raw) == len(name)+tokenLength && strings.HasPrefix(raw, name) && form(Door).Looks(raw[len(name):]) {
 		return raw[len(name):], nil
 	}
 	q, err := queryOf(r)
@@ -73,7 +73,7 @@ func tokenAsked(r *http.Request) (string, error) {
 
 // validate says whose token it is. Whatever is not good now is not there: 404 (openwifi.md 1.13).
 func (d *Dialect) validate(w http.ResponseWriter, r *http.Request, asked string) error {
-	live, err := d.Sessions.Check(r.Context(), form{}, asked, identity.AccessToken)
+	live, err := d.Sessions.Check(r.Context(), d.form(), asked, identity.AccessToken)
 	if err != nil {
 		return notThere(err)
 	}
@@ -96,7 +96,7 @@ func notThere(err error) error {
 // judge gives the answer about a checked token, as it was printed before if this is the very check of before: whatever makes
 // the session service forget a token makes it check anew, so an answer never outlives what it rests on.
 func (d *Dialect) judge(r *http.Request, live *session.Live, raw string) ([]byte, error) {
-	if answer, ok := d.judged.GetIfPresent(live); ok {
+	if answer, ok := d.shared.judged.GetIfPresent(live); ok {
 		return answer, nil
 	}
 	p, err := d.Profiles.Of(r.Context(), live.Subject.ID)
@@ -110,7 +110,7 @@ func (d *Dialect) judge(r *http.Request, live *session.Live, raw string) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	d.judged.Set(live, answer)
+	d.shared.judged.Set(live, answer)
 	return answer, nil
 }
 

@@ -46,13 +46,16 @@ type webToken struct {
 
 type aclTemplate struct{ Read, ReadWrite, ReadWriteCreate, Delete, PortalLogin bool }
 
+// everything is what every answer says (openwifi.md 1.5).
+var everything = aclTemplate{true, true, true, true, true}
+
 const idleTimeout = 300 // said by the contract, enforced by nobody
 
 // tokenOf prints a token that was made at an instant of a generation and ends at another.
 func tokenOf(subject *identity.Subject, access string, made, ends time.Time, generation int64) webToken {
 	t := webToken{
 		AccessToken: access, TokenType: "Bearer", ExpiresIn: ends.Unix() - made.Unix(), IdleTimeout: idleTimeout, Created: made.Unix(),
-		Username: strings.ToLower(subject.Email), ACLTemplate: aclTemplate{true, true, true, true, true},
+		Username: strings.ToLower(subject.Email), ACLTemplate: everything,
 	}
 	if generation > 1 {
 		t.LastRefresh = made.Unix()

@@ -14,6 +14,7 @@ import (
 	"gatehouse/internal/dialect/titan"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 )
 
 // Doors are the dialects, for who mounts them and for the forms of their tokens.
@@ -54,7 +55,7 @@ func (h *House) doors(ctx context.Context) error {
 			Issuer: h.Config.Issuer, Prefix: h.Config.Nx.Prefix, Origins: h.Config.Nx.CORSOrigins,
 			StrengthPerMinute: h.Config.Limits.NxStrengthPerMinute, Keys: h.Ring,
 			SignIn: h.SignIn, SignUp: h.SignUp, Sessions: h.Sessions, Recovery: h.Recovery, Profiles: h.Profiles, Manage: h.Manage,
-			Services: map[string]func(context.Context) error{"Database": h.Store.Ping, "Mail": h.mailUp}, Log: h.log, Now: h.now,
+			Services: map[string]func(context.Context) error{"Database": h.Store.Ping, "Mail": h.mailUp}, Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		Insights: &insights.Dialect{
 			Issuer: h.Config.Issuer, Origins: h.Config.Insights.CORSOrigins, Keys: h.Ring,
@@ -63,12 +64,13 @@ func (h *House) doors(ctx context.Context) error {
 		Titan: &titan.Dialect{
 			Issuer: h.Config.Issuer, Origins: h.Config.Titan.CORSOrigins,
 			UserPerMinute: h.Config.Limits.TitanUserPerMinute, AddressPerMinute: h.Config.Limits.TitanAddressPerMinute, Keys: h.Ring,
-			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: h.log, Now: h.now,
+			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		OpenWiFi: &openwifi.Dialect{
 			Issuer: h.Config.Issuer, Prefix: h.Config.OpenWiFi.Prefix, Origins: h.Config.OpenWiFi.CORSOrigins,
 			PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
-			SignIn: h.SignIn, Recovery: h.Recovery, Sessions: h.Sessions, Profiles: h.Profiles, Manage: h.Manage, Log: h.log, Now: h.now,
+			Derived: openwifi.Derived(h.Config.OpenWiFi.ServiceKey), UI: h.Config.OpenWiFi.UIURL, System: h.System,
+			SignIn: h.SignIn, Recovery: h.Recovery, Sessions: h.Sessions, Profiles: h.Profiles, Manage: h.Manage, Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		OIDC: &oidc.Dialect{
 			// Its documents name addresses, so the issuer holds the prefix below which they are served.

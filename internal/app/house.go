@@ -25,12 +25,15 @@ import (
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/signup"
+	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
+	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
+	"gatehouse/internal/logs"
 	"gatehouse/internal/picture"
 	"gatehouse/internal/world"
 )
@@ -43,6 +46,9 @@ type Options struct {
 	Rand  io.Reader        // nil: the system's randomness
 	Hash  password.Params  // zero: the configuration's
 	Log   *slog.Logger     // nil: the default
+	// Levels are those that Log was made with; nil: the house puts its own before Log.
+	Levels  *logs.Levels
+	Version string // of the program
 	// Existing refuses a place where no house stands yet, or one whose schema is older, instead of making it: for commands
 	// that look at a house, and for mistyped directories.
 	Existing bool
@@ -70,6 +76,7 @@ type House struct {
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
 	Worlds    *world.Service
+	System    *system.Service
 	Doors     Doors
 
 	now      func() time.Time
@@ -93,6 +100,10 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 	}
 	if h.log == nil {
 		h.log = slog.Default()
+	}
+	if o.Levels == nil {
+		o.Levels = logs.NewLevels(logs.LevelOf(cfg.Log.Level))
+		h.log = slog.New(logs.NewHandler(h.log.Handler(), o.Levels))
 	}
 	h.node = nodeName()
 	defer func() {
@@ -132,7 +143,10 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 	}
 	h.listen()
 	h.metrics = newMetrics(h)
-	return h, h.Feed.Once(ctx)
+	if err = h.Feed.Once(ctx); err != nil {
+		return h, err
+	}
+	return h, h.System.Refresh(ctx)
 }
 
 // core builds the verbs.
@@ -186,6 +200,9 @@ func (h *House) core(o Options) error {
 	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
+	h.System = &system.Service{
+		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Role: openwifi.Role, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
+	}
 	return nil
 }
 
@@ -225,14 +242,14 @@ func (h *House) longestToken() time.Duration {
 
 // listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.
 func (h *House) listen() {
-	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Ring.Listen}
+	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Ring.Listen, h.System.Changed}
 	h.Feed.Attach()
 }
 
 // Run does the house's own work until ctx ends: the feed, the idle clocks, sealing, mail, rotation and sweeping.
 func (h *House) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, work := range []func(context.Context){h.Feed.Run, h.Ring.Run, h.Sessions.Run, h.Sealer.Run, h.Worker.Run, h.upkeep} {
+	for _, work := range []func(context.Context){h.Feed.Run, h.Ring.Run, h.Sessions.Run, h.Sealer.Run, h.Worker.Run, h.System.Run, h.upkeep} {
 		all.Go(func() { work(ctx) })
 	}
 	all.Wait()

@@ -6,6 +6,7 @@ import (
 
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/keys"
+	"gatehouse/internal/logs"
 )
 
 // Handler is the public listener: every open door, and the two questions of whoever runs the process.
@@ -23,7 +24,7 @@ func (h *House) ServiceHandler() http.Handler {
 }
 
 func (h *House) observe(next http.Handler) http.Handler {
-	o := &httpkit.Observer{Log: h.log, Now: h.now, Proxies: h.Config.TrustedProxies, Count: h.metrics.count, Broken: func(w http.ResponseWriter, _ *http.Request) {
+	o := &httpkit.Observer{Log: logs.In(h.log, logs.HTTP), Now: h.now, Proxies: h.Config.TrustedProxies, Count: h.metrics.count, Broken: func(w http.ResponseWriter, _ *http.Request) {
 		plain(w, http.StatusInternalServerError, "internal error")
 	}}
 	return o.Observe(next)
@@ -53,7 +54,7 @@ func (h *House) ready(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
 	fail := func(check, why string) { checks[check], status = why, http.StatusServiceUnavailable }
 	if err := h.Store.Ping(r.Context()); err != nil {
-		h.log.WarnContext(r.Context(), "not ready: the store does not answer", "err", err)
+		logs.In(h.log, logs.Storage).WarnContext(r.Context(), "not ready: the store does not answer", "err", err)
 		fail("store", "does not answer")
 	}
 	if h.Feed.Stale() {

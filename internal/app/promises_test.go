@@ -430,6 +430,9 @@ func holderOf(kind string) string {
 // holder is holderOf, but somebody new where the recipe changes her password.
 func (h *house) holder(t testing.TB, r recipe, kind string) string {
 	t.Helper()
+	if r.by != "" {
+		return r.by
+	}
 	login := holderOf(kind)
 	if r.op == "updatePassword" || r.op == "resetPassword" || r.op == "submitReset" {
 		_, login = h.newPerson(t, false)
@@ -446,6 +449,7 @@ type recipe struct {
 	takes []string
 	// inBody: the token is not the Authorization header but a field or a parameter, whose refusals have other statuses.
 	inBody bool
+	by     string // whose token it has to be; "": holderOf's
 	make   func(t testing.TB, h *house, token string) request
 }
 
@@ -458,6 +462,13 @@ func plain(method, target, body string) func(testing.TB, *house, string) request
 	return func(_ testing.TB, _ *house, token string) request {
 		return request{method: method, target: target, body: body, bearer: token}
 	}
+}
+
+// byService is a request of another service of the installation.
+func (h *house) byService(method, target, body string) request {
+	return request{method: method, target: target, body: body, service: true, header: [][2]string{
+		{"X-API-KEY", h.Doors.OpenWiFi.Key.Reveal()}, {"X-INTERNAL-NAME", "https://gw.example.test:16002"},
+	}}
 }
 
 func formOf(target string, pairs ...string) func(testing.TB, *house, string) request {
@@ -573,6 +584,26 @@ var recipes = []recipe{
 	}},
 	{door: openwifi.Door, op: "avatar", takes: []string{wifiAccess}, make: withAvatar("GET")},
 	{door: openwifi.Door, op: "removeAvatar", takes: []string{wifiAccess}, make: withAvatar("DELETE")},
+	{door: openwifi.Door, op: "system", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/system?command=info", "")},
+	{door: openwifi.Door, op: "system", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/system?command=extraConfiguration", bearer: token, service: true}
+	}},
+	{door: openwifi.Door, op: "systemCommand", takes: []string{wifiAccess}, make: plain("POST", "/api/v1/system", `{"command":"getloglevels"}`)},
+	{door: openwifi.Door, op: "systemCommand", job: "set", takes: []string{wifiAccess}, by: "root@example.test", make: plain("POST", "/api/v1/system", `{"command":"setloglevel","subsystems":[{"tag":"keys","value":"debug"}]}`)},
+	{door: openwifi.Door, op: "systemServices", takes: []string{wifiAccess}, by: "root@example.test", make: plain("GET", "/api/v1/systemServices", "")},
+	{door: openwifi.Door, op: "joinServices", make: func(_ testing.TB, h *house, _ string) request {
+		return h.byService("PUT", "/api/v1/systemServices", object("type", "owprov", "publicURI", "https://prov.example.test", "key", "key-of-provisioning"))
+	}},
+	{door: openwifi.Door, op: "leaveServices", make: func(t testing.TB, h *house, _ string) request {
+		h.must(t, h.byService("PUT", "/api/v1/systemServices", object("type", "owls", "publicURI", "https://ls.example.test")))
+		return h.byService("DELETE", "/api/v1/systemServices?"+form("type", "owls", "publicURI", "https://ls.example.test"), "")
+	}},
+	{door: openwifi.Door, op: "readSecret", takes: []string{wifiAccess}, by: "root@example.test", make: plain("GET", "/api/v1/systemSecret/0?all=true", "")},
+	{door: openwifi.Door, op: "saveSecret", takes: []string{wifiAccess}, by: "root@example.test", make: plain("PUT", "/api/v1/systemSecret/maps", `{"value":"x"}`)},
+	{door: openwifi.Door, op: "deleteSecret", takes: []string{wifiAccess}, by: "root@example.test", make: func(t testing.TB, h *house, token string) request {
+		h.must(t, request{method: "PUT", target: "/api/v1/systemSecret/gone", bearer: h.print(t, wifiAccess, "root@example.test"), body: `{"value":"x"}`})
+		return request{method: "DELETE", target: "/api/v1/systemSecret/gone", bearer: token}
+	}},
 	{door: openwifi.Door, op: "asset", make: plain("GET", "/wwwassets/password_policy.html", "")},
 
 	{door: oidc.Door, op: "openidConfiguration", make: plain("GET", "/.well-known/openid-configuration", "")},
@@ -702,7 +733,8 @@ func (h *house) operations(t testing.TB) []operation {
 				if spec.Security != nil {
 					needs = *spec.Security
 				}
-				secured := len(needs) > 0 && !slices.ContainsFunc(needs, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 })
+				secured := len(needs) > 0 && !slices.ContainsFunc(needs, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 }) &&
+					slices.ContainsFunc(needs, func(r openapi3.SecurityRequirement) bool { return r["ServiceKey"] == nil }) // not for services alone
 				all = append(all, operation{door, doc, method, path, item, spec, secured})
 			}
 		}

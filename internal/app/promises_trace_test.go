@@ -62,8 +62,9 @@ func TestRefusalsKeepSecrets(t *testing.T) {
 			in.body = strings.ReplaceAll(in.body, passphrase, "wrong") // or the query's new password becomes hers
 			in.target += "?" + form("password", token, "newPassword", token, "token", token, "client_secret", token, "me", token)
 			echo(r.name()+", in the query", in)
-			// Ids in paths are logged, up to the length that ids have; but openwifi's clients put tokens there.
-			if path, _, _ := strings.Cut(good.target, "?"); token != canary || r.door == "openwifi" && r.op == "signOut" {
+			// Ids in paths are logged, up to the length that ids have; but openwifi's clients put tokens there. Only the name of a secret
+			// is handed back, as its contract says.
+			if path, _, _ := strings.Cut(good.target, "?"); r.op != "saveSecret" && (token != canary || r.door == "openwifi" && r.op == "signOut") {
 				in = good
 				in.target = path[:strings.LastIndex(path, "/")+1] + token
 				echo(r.name()+", in the path", in)

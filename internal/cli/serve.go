@@ -6,6 +6,7 @@ import (
 
 	"gatehouse/internal/app"
 	"gatehouse/internal/config"
+	"gatehouse/internal/logs"
 )
 
 type serveCmd struct {
@@ -23,14 +24,15 @@ func (c *serveCmd) Run(e *environment) (err error) {
 	if err != nil {
 		return err
 	}
-	log := logger(cfg, e)
+	levels := logs.NewLevels(logs.LevelOf(cfg.Log.Level))
+	log := logger(cfg, e, levels)
 	slog.SetDefault(log)
 	file := worldFile{File: c.World}
 	parsed, err := file.parseIfNamed(e)
 	if err != nil {
 		return err
 	}
-	node, err := app.Start(e.ctx, cfg, app.Options{Log: log})
+	node, err := app.Start(e.ctx, cfg, app.Options{Log: log, Levels: levels, Version: Version()})
 	if err != nil {
 		return err
 	}
@@ -63,10 +65,11 @@ func (c *serveCmd) Run(e *environment) (err error) {
 	return err
 }
 
-func logger(cfg config.Config, e *environment) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.Log.Level}
+// logger writes as configured what the levels let through.
+func logger(cfg config.Config, e *environment, levels *logs.Levels) *slog.Logger {
+	options := &slog.HandlerOptions{Level: logs.Everything}
 	if cfg.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(e.Err, options))
+		return slog.New(logs.NewHandler(slog.NewJSONHandler(e.Err, options), levels))
 	}
-	return slog.New(slog.NewTextHandler(e.Err, options))
+	return slog.New(logs.NewHandler(slog.NewTextHandler(e.Err, options), levels))
 }

@@ -127,6 +127,7 @@ type OpenWiFi struct {
 	RefreshLife time.Duration
 	AvatarMax   int             // bytes that an uploaded avatar must stay below
 	ServiceKey  identity.Secret // empty = random, kept in the store; "derived" = the vendor's form
+	UIURL       string          // of the controller's web UI
 	TOTPIssuer  string
 }
 

@@ -46,7 +46,7 @@ var settings = slices.Concat(
 		row("sms_per_hour", "1000", "SMS that leave in an hour, all together; more are refused. 0 = no limit.",
 			func(c *Config) *int { return &c.SMSPerHour }, number[int](0, 1_000_000)),
 
-		row("log.level", "info", "What is logged.",
+		row("log.level", "info", "What is logged. Levels that were set while running (`setloglevel` of the OpenWiFi door) go before it.",
 			func(c *Config) *logLevel { return &c.Log.Level }, level()),
 		row("log.format", "text", "How it is written.",
 			func(c *Config) *string { return &c.Log.Format }, oneOf("text", "json")),
@@ -139,6 +139,8 @@ var settings = slices.Concat(
 			func(c *Config) *secretText { return &c.OpenWiFi.ServiceKey }, serviceKey()),
 		row("openwifi.avatar_max", "2000000", "Bytes that an uploaded avatar must stay below (openwifi.md 1.10).",
 			func(c *Config) *int { return &c.OpenWiFi.AvatarMax }, number[int](1, 16_000_000)),
+		row("openwifi.ui_url", "", "Address of the controller's web UI, as `/system` tells it to UIs that build links.",
+			func(c *Config) *string { return &c.OpenWiFi.UIURL }, webURL()),
 		row("openwifi.totp_issuer", "OpenWiFi", "Name that authenticator apps show.",
 			func(c *Config) *string { return &c.OpenWiFi.TOTPIssuer }, required(text("a name"))),
 	},

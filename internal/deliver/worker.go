@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"log/slog"
 	"sync"
 	"time"
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 )
 
 const (
@@ -66,7 +66,7 @@ func (w *Worker) Run(ctx context.Context) {
 	failing := false
 	for {
 		if _, err := w.RunOnce(ctx); err != nil && ctx.Err() == nil && !failing {
-			slog.ErrorContext(ctx, "outbox not worked on; will try again", "err", err)
+			logs.In(nil, logs.Delivery).ErrorContext(ctx, "outbox not worked on; will try again", "err", err)
 			failing = true
 		} else if err == nil {
 			failing = false
@@ -161,11 +161,11 @@ func (w *Worker) deliver(ctx context.Context, m identity.Message) error {
 	case err != nil:
 		return fmt.Errorf("finish message %s: %w", m.ID, err)
 	case !finished:
-		slog.WarnContext(ctx, "message outlived its lease; another node may send it too", about...)
+		logs.In(nil, logs.Delivery).WarnContext(ctx, "message outlived its lease; another node may send it too", about...)
 	case !m.GivenUpAt.IsZero():
-		slog.ErrorContext(ctx, "message given up; see `gatehouse outbox list`", append(about, "err", m.LastError)...)
+		logs.In(nil, logs.Delivery).ErrorContext(ctx, "message given up; see `gatehouse outbox list`", append(about, "err", m.LastError)...)
 	case sendErr != nil && m.SentAt.IsZero():
-		slog.WarnContext(ctx, "message not sent; will try again", append(about, "err", m.LastError, "next", m.NextAt)...)
+		logs.In(nil, logs.Delivery).WarnContext(ctx, "message not sent; will try again", append(about, "err", m.LastError, "next", m.NextAt)...)
 	}
 	return nil
 }
@@ -221,7 +221,7 @@ type LogSender struct{}
 
 // Send logs.
 func (LogSender) Send(ctx context.Context, id identity.MessageID, _ time.Time, c Content) error {
-	slog.InfoContext(ctx, "message kept in the outbox: no server is configured for its channel",
+	logs.In(nil, logs.Delivery).InfoContext(ctx, "message kept in the outbox: no server is configured for its channel",
 		"channel", c.Channel, "recipient", c.Recipient, "template", c.Template, "message", id)
 	return errKept
 }

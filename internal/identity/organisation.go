@@ -58,3 +58,18 @@ type Service struct {
 	ExpiresAt  time.Time // zero: described by the operator; else it registered itself and must do so again before then
 	UpdatedAt  time.Time
 }
+
+// StandingServices gives those of a list that have not ended: first those that registered themselves, then those that the operator
+// described, which so have the last word where a client keeps one of a type.
+func StandingServices(all []Service, now time.Time) []Service {
+	var registered, described []Service
+	for _, s := range all {
+		switch {
+		case s.ExpiresAt.IsZero():
+			described = append(described, s)
+		case now.Before(s.ExpiresAt):
+			registered = append(registered, s)
+		}
+	}
+	return append(registered, described...)
+}

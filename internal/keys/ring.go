@@ -17,7 +17,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +27,7 @@ import (
 	"github.com/go-jose/go-jose/v4/cryptosigner"
 
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 )
 
 // The algorithms of the ring (RFC 7518, section 3.1; RFC 8037).
@@ -474,7 +474,7 @@ func (r *Ring) Run(ctx context.Context) {
 		}
 		again = nil
 		if err != nil && ctx.Err() == nil {
-			slog.ErrorContext(ctx, "signing keys not kept up; will try again", "err", err)
+			logs.In(nil, logs.Keys).ErrorContext(ctx, "signing keys not kept up; will try again", "err", err)
 			again = time.After(retryAfter)
 		}
 	}

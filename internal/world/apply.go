@@ -675,7 +675,7 @@ func (a *applier) service(ctx context.Context, service Listed) error {
 	name := service.Type + " " + service.PublicURI
 	var old *identity.Service
 	for i := range all {
-		if all[i].Type == service.Type && all[i].PublicURI == service.PublicURI {
+		if all[i].Type == service.Type && all[i].PublicURI == service.PublicURI && all[i].ExpiresAt.IsZero() {
 			old = &all[i]
 		}
 	}

@@ -381,7 +381,9 @@ func (e *exporter) readServices(ctx context.Context) error {
 	all, err := e.r.Services(ctx)
 	e.file.Services = []fileService{}
 	for _, s := range all {
-		e.file.Services = append(e.file.Services, fileService{s.Type, s.PublicURI, s.PrivateURI})
+		if s.ExpiresAt.IsZero() { // what registered itself is no part of the described world
+			e.file.Services = append(e.file.Services, fileService{s.Type, s.PublicURI, s.PrivateURI})
+		}
 	}
 	return err
 }

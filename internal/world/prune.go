@@ -98,7 +98,7 @@ func (a *applier) pruneServices(ctx context.Context) error {
 	}
 	for _, s := range all {
 		name := s.Type + " " + s.PublicURI
-		if keep[name] {
+		if keep[name] || !s.ExpiresAt.IsZero() { // what registered itself is no part of the described world
 			continue
 		}
 		a.step(Delete, "service", name)

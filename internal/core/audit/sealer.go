@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 )
 
 const (
@@ -69,7 +69,7 @@ func (s *Sealer) Run(ctx context.Context) {
 	failing := false
 	for {
 		if _, err := s.SealOnce(ctx); err != nil && ctx.Err() == nil && !failing {
-			slog.ErrorContext(ctx, "audit rows not sealed; will try again", "err", err)
+			logs.In(nil, logs.Audit).ErrorContext(ctx, "audit rows not sealed; will try again", "err", err)
 			failing = true
 		} else if err == nil {
 			failing = false
@@ -79,7 +79,7 @@ func (s *Sealer) Run(ctx context.Context) {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			if err := s.Close(last); err != nil {
-				slog.WarnContext(last, "last audit rows not sealed; the next start will", "err", err)
+				logs.In(nil, logs.Audit).WarnContext(last, "last audit rows not sealed; the next start will", "err", err)
 			}
 			return
 		case <-tick.C:
@@ -207,7 +207,7 @@ func (s *Sealer) step(ctx context.Context, waiting []identity.Event, closing boo
 	s.head = &next
 	if next.Broken != 0 && next.Broken != s.reported {
 		s.reported = next.Broken
-		slog.ErrorContext(ctx, "the audit log was tampered with; run `gatehouse audit verify`", "position", next.Broken)
+		logs.In(nil, logs.Audit).ErrorContext(ctx, "the audit log was tampered with; run `gatehouse audit verify`", "position", next.Broken)
 	}
 	return n, true, nil
 }

@@ -8,13 +8,13 @@ package feed
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 )
 
 const (
@@ -99,11 +99,11 @@ func (t *Tail) Run(ctx context.Context) {
 	for {
 		if err := t.Once(ctx); err != nil && ctx.Err() == nil {
 			if !failing {
-				slog.WarnContext(ctx, "change feed cannot be read", "err", err)
+				logs.In(nil, logs.Storage).WarnContext(ctx, "change feed cannot be read", "err", err)
 			}
 			failing = true
 		} else if failing && err == nil {
-			slog.InfoContext(ctx, "change feed is read again")
+			logs.In(nil, logs.Storage).InfoContext(ctx, "change feed is read again")
 			failing = false
 		}
 		select {

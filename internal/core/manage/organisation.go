@@ -475,7 +475,8 @@ func (s *Service) RemoveMembershipIn(ctx context.Context, tx identity.Tx, caller
 	})
 }
 
-// SaveService lists another service of the installation, by type and public address. One that stands there is changed.
+// SaveService lists another service of the installation, by type and public address. One that stands there is changed; one that
+// registered itself is the operator's from then on.
 func (s *Service) SaveService(ctx context.Context, caller identity.Caller, service identity.Service) (identity.Service, error) {
 	return update(ctx, s, func(tx identity.Tx) (identity.Service, error) { return s.SaveServiceIn(ctx, tx, caller, service) })
 }
@@ -497,10 +498,15 @@ func (s *Service) SaveServiceIn(ctx context.Context, tx identity.Tx, caller iden
 	if err != nil {
 		return service, err
 	}
+	service.Sealed, service.ExpiresAt = nil, time.Time{}
 	for _, old := range all {
-		if old.Type == service.Type && old.PublicURI == service.PublicURI && old.PrivateURI == service.PrivateURI {
+		if old.Type != service.Type || old.PublicURI != service.PublicURI {
+			continue
+		}
+		if old.PrivateURI == service.PrivateURI && old.ExpiresAt.IsZero() {
 			return old, nil
 		}
+		service.Sealed = old.Sealed // one that had registered itself
 	}
 	service.UpdatedAt = s.Now()
 	if err := tx.SaveService(ctx, &service); err != nil {

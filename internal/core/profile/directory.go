@@ -141,9 +141,10 @@ func (s *Service) DefaultPolicy(ctx context.Context) (identity.Policy, error) {
 	})
 }
 
-// Services lists the other services of the installation, by number.
+// Services lists the other services of the installation that stand now.
 func (s *Service) Services(ctx context.Context) ([]identity.Service, error) {
-	return view(ctx, s, func(r identity.Reader) ([]identity.Service, error) { return r.Services(ctx) })
+	all, err := view(ctx, s, func(r identity.Reader) ([]identity.Service, error) { return r.Services(ctx) })
+	return identity.StandingServices(all, s.Now()), err
 }
 
 // Client reads one by id.

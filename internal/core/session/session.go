@@ -12,7 +12,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -21,6 +20,7 @@ import (
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 )
 
 // Rules say how one door's sessions and tokens live. They are the door's contract as data; a security policy can only
@@ -366,7 +366,7 @@ func (s *Service) Flush(ctx context.Context) {
 			some[id] = seen[id]
 		}
 		if err := s.Store.Update(ctx, func(tx identity.Tx) error { return tx.TouchSessions(ctx, some) }); err != nil {
-			slog.WarnContext(ctx, "idle clocks not written; will try again", "sessions", len(seen), "err", err)
+			logs.In(nil, logs.Sessions).WarnContext(ctx, "idle clocks not written; will try again", "sessions", len(seen), "err", err)
 			break
 		}
 		for _, id := range step {

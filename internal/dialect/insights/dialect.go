@@ -5,7 +5,6 @@ package insights
 import (
 	_ "embed"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
+	"gatehouse/internal/logs"
 )
 
 // Door names this dialect in sessions and tokens.
@@ -102,12 +102,12 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind := identity.KindOf(err)
 	note(r, func(e *httpkit.Event) { e.Refused, e.Kind = true, kind })
 	if kind == identity.Internal {
-		slog.ErrorContext(r.Context(), "unexpected", "door", Door, "path", r.URL.Path, "err", err)
+		logs.In(nil, logs.Doors).ErrorContext(r.Context(), "unexpected", "door", Door, "path", r.URL.Path, "err", err)
 	}
 	status, body := refuse(w.Header(), err)
 	answer, err := httpkit.Marshal(body)
 	if err != nil {
-		slog.ErrorContext(r.Context(), "a refusal cannot be printed", "door", Door, "err", err)
+		logs.In(nil, logs.Doors).ErrorContext(r.Context(), "a refusal cannot be printed", "door", Door, "err", err)
 	}
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(status)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 	"gatehouse/internal/oauth"
 )
 
@@ -83,7 +83,7 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 		event.Refused, event.Kind = true, e.Kind
 	}
 	if e.Kind == identity.Internal {
-		slog.ErrorContext(r.Context(), "unexpected", "door", Door, "path", r.URL.Path, "err", err)
+		logs.In(nil, logs.Doors).ErrorContext(r.Context(), "unexpected", "door", Door, "path", r.URL.Path, "err", err)
 	}
 	row, body := refuse(e)
 	h := w.Header()
@@ -109,7 +109,7 @@ func wrongMethod(w http.ResponseWriter, r *http.Request, allow []string) {
 func send(w http.ResponseWriter, status int, body refusal) {
 	text, err := httpkit.Marshal(body)
 	if err != nil {
-		slog.Error("a refusal cannot be printed", "door", Door, "err", err)
+		logs.In(nil, logs.Doors).Error("a refusal cannot be printed", "door", Door, "err", err)
 	}
 	h := w.Header()
 	noStore(h)

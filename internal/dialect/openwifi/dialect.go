@@ -19,6 +19,7 @@ import (
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
+	"gatehouse/internal/core/system"
 	"gatehouse/internal/core/token"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -48,7 +49,11 @@ type Dialect struct {
 	Origins   []string // browser origins that may call; "*" = any
 	PerSecond int      // sign-in calls of one address and path (openwifi.md 1.3); 0 = no limit
 	// Key opens the internal listener to the other services; see ServiceKey. "" opens it to none.
-	Key      identity.Secret
+	Key identity.Secret
+	// Derived says that Key, and those of services that told none, are of the vendor's form.
+	Derived  bool
+	UI       string // address of the controller's web UI, for pages that build links
+	System   *system.Service
 	SignIn   *signin.Service
 	Recovery *recovery.Service
 	Sessions *session.Service
@@ -114,12 +119,11 @@ func (d *Dialect) pageRoutes() []httpkit.Route {
 // counts there as it does on the public one.
 func (d *Dialect) ServiceRoutes() httpkit.Door {
 	d.start()
-	return d.mount(
+	return d.mount(append(d.systemServiceRoutes(),
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
 		httpkit.Route{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
 		d.route(http.MethodGet, base+"/validateSubToken", "validateSubToken", d.validateSubscriberForService),
-		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForService),
-	)
+	)...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {

@@ -36,6 +36,7 @@ const (
 	badMethod     = 1004
 	notUpdated    = 1012
 	badParameters = 1018
+	badCommand    = 1031
 	notBuilt      = 1062
 )
 

@@ -1,6 +1,7 @@
 package openwifi_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -9,15 +10,18 @@ import (
 	"time"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
+	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 	"gatehouse/internal/picture"
 	"gatehouse/internal/store/storetest"
 )
@@ -55,6 +59,21 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 		Issuer: "https://sec.example.com", Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
 		Profiles: &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now},
 		Manage:   people,
+		UI:       "https://ui.example.com",
+		System: &system.Service{
+			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Role, Now: c.Clock.Now,
+			Levels:  logs.NewLevels(logs.Information),
+			Reloads: map[logs.Subsystem]func(context.Context) error{logs.Keys: func(context.Context) error { return nil }},
+			Process: system.Process{
+				Version: "1.0.0", StartedAt: coretest.Start.Add(-24 * time.Hour), OS: "Linux", Processors: 4, Hostname: "sec-1",
+				Certificates: func() []system.Certificate {
+					return []system.Certificate{{File: "sec.pem", ExpiresAt: time.Unix(1893456000, 0)}}
+				},
+				Resources: func() system.Resources {
+					return system.Resources{Files: 42, Resident: 51200 << 10, PeakResident: 60416 << 10, AddressSpace: 1228800 << 10, PeakAddresses: 1259520 << 10}
+				},
+			},
+		},
 		Recovery: &recovery.Service{
 			Store: c.Store, Passwords: c.Passwords, Manage: people, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 		},

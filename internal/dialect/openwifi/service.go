@@ -36,8 +36,7 @@ func ServiceKey(ctx context.Context, store Settings, keeper Keeper, configured i
 	switch configured.Reveal() {
 	case "":
 	case derivedKey:
-		sum := sha256.Sum256([]byte(issuer))
-		return identity.Secret(hex.EncodeToString(sum[:])), nil
+		return identity.Secret(derive(issuer)), nil
 	default:
 		return configured, nil
 	}
@@ -71,6 +70,15 @@ func ServiceKey(ctx context.Context, store Settings, keeper Keeper, configured i
 	}
 	plain, err := keeper.Open(serviceKeySetting, kept)
 	return identity.Secret(plain), err
+}
+
+// Derived says whether a configured key asks for the vendor's form.
+func Derived(configured identity.Secret) bool { return configured.Reveal() == derivedKey }
+
+// derive gives the key of the vendor's form, which anybody can compute, of a service with this public address.
+func derive(publicURI string) string {
+	sum := sha256.Sum256([]byte(publicURI))
+	return hex.EncodeToString(sum[:])
 }
 
 // byService says whether another service is calling: it names itself and shows our key (openwifi.md 1.3). Whoever does not name

@@ -233,6 +233,12 @@ func roleOf(s *identity.Subject, a *attributes) string {
 	return subscriber
 }
 
+// Role is roleOf, for the core's rules about who may do what with the house itself.
+func Role(s *identity.Subject) string {
+	own := attributesOf(s)
+	return roleOf(s, &own)
+}
+
 // userOf prints a profile.
 func userOf(p *profile.Profile) userInfo {
 	s := &p.Subject

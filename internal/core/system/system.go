@@ -1,0 +1,121 @@
+// Package system is what the house says of itself and what its administrators turn while it runs: log levels, reloading,
+// secrets kept for the installation, and the other services that announce themselves.
+package system
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"gatehouse/internal/core/audit"
+	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
+)
+
+// Box seals what the store keeps and must be able to read back.
+type Box interface {
+	Seal(purpose string, plain []byte) []byte
+	Open(purpose string, sealed []byte) ([]byte, error)
+}
+
+// Act is something about the house itself that not everybody may do.
+type Act int
+
+const (
+	Configure   Act = iota // change log levels, reload
+	KeepSecrets            // read and change the installation's secrets, and see which services have joined
+	acts                   // how many there are
+)
+
+// table says which roles may do what. The roles are those of an operator's people.
+var table = [acts][]string{
+	Configure:   {"root", "partner", "admin"},
+	KeepSecrets: {"root"},
+}
+
+// Who asks: a person, or another service of the installation, which showed our key and is nobody.
+type Who struct {
+	identity.Caller
+	Service bool
+}
+
+// Service is the house about itself. Its fields are set before the first call.
+type Service struct {
+	Store  identity.Store
+	Log    *audit.Log
+	Box    Box
+	Levels *logs.Levels
+	// Role gives somebody's among an operator's people.
+	Role func(*identity.Subject) string
+	// Reloads are what can be read again, by the part of the house that it belongs to.
+	Reloads map[logs.Subsystem]func(context.Context) error
+	Process Process
+	Now     func() time.Time
+
+	refresh sync.Mutex    // one reading of the levels at a time: the last to read is the last to set
+	once    sync.Once     // makes stale
+	stale   chan struct{} // the levels may have changed
+}
+
+// allowed refuses whoever may not do an act. It asks the store: what somebody was when her token was checked does not count.
+func (s *Service) allowed(ctx context.Context, r identity.Reader, who Who, act Act) error {
+	denied := identity.Denied.Because("you may not do this")
+	if who.Service || who.SubjectID == "" {
+		return denied
+	}
+	subject, err := r.Subject(ctx, who.SubjectID)
+	switch {
+	case errors.Is(err, identity.NotFound) || err == nil && !subject.SuspendedAt.IsZero():
+		return identity.TokenRevoked.Because("this account is gone or suspended")
+	case err != nil:
+		return err
+	case !slices.Contains(table[act], s.Role(&subject)):
+		return denied
+	}
+	return nil
+}
+
+// allowedToRead is allowed, but services may read too.
+func (s *Service) allowedToRead(ctx context.Context, r identity.Reader, who Who, act Act) error {
+	if who.Service {
+		return nil
+	}
+	return s.allowed(ctx, r, who, act)
+}
+
+// view runs one read in a snapshot of its own.
+func view[T any](ctx context.Context, s *Service, read func(identity.Reader) (T, error)) (T, error) {
+	var v T
+	err := s.Store.View(ctx, func(r identity.Reader) (err error) {
+		v, err = read(r)
+		return err
+	})
+	return v, err
+}
+
+// Process says which program runs where.
+type Process struct {
+	Version    string
+	StartedAt  time.Time
+	OS         string
+	Processors int
+	Hostname   string
+	// Certificates are those that the listeners serve; nil: none.
+	Certificates func() []Certificate
+	Resources    func() Resources
+}
+
+// Certificate is one that a listener serves.
+type Certificate struct {
+	File      string // without its folder
+	ExpiresAt time.Time
+}
+
+// Resources are what the process holds of the machine's.
+type Resources struct {
+	Files                       int   // open ones; 0 where the system does not say
+	Resident, PeakResident      int64 // bytes
+	AddressSpace, PeakAddresses int64
+}

@@ -36,6 +36,7 @@ import (
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
 	"gatehouse/internal/logs"
+	"gatehouse/internal/picture"
 	"gatehouse/internal/world"
 )
 
@@ -189,7 +190,10 @@ func (h *House) core(o Options) error {
 	h.Phones = &phone.Service{
 		Open: bySMS.Open, Store: h.Store, Box: h.Box, Outbox: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
-	h.Manage = &manage.Service{Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
+	h.Manage = &manage.Service{
+		Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box,
+		Pictures: picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
+	}
 	h.Recovery = &recovery.Service{
 		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}

@@ -537,6 +537,30 @@ func jsonOf(target string, pairs ...string) func(testing.TB, *house, string) req
 	}
 }
 
+// The upload of an avatar as a browser's form.
+const (
+	avatarType = "multipart/form-data; boundary=b"
+	avatarBody = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"me.svg\"\r\n\r\n" + avatarFile + "\r\n--b--\r\n"
+	avatarFile = `<svg xmlns="http://www.w3.org/2000/svg"><rect width="8" height="8"/></svg>`
+)
+
+// withAvatar asks about an avatar that is there.
+func withAvatar(method string) func(t testing.TB, h *house, token string) request {
+	return func(t testing.TB, h *house, token string) request {
+		h.givePicture(t, adaID)
+		return request{method: method, target: "/api/v1/avatar/" + string(adaID), bearer: token}
+	}
+}
+
+func (h *house) givePicture(t testing.TB, id identity.SubjectID) {
+	t.Helper()
+	may := func(context.Context, identity.Reader) error { return nil }
+	caller := identity.Caller{Door: "cli", SubjectID: rootID}
+	if err := h.Manage.SetPicture(t.Context(), caller, id, manage.NewPicture{Data: []byte(avatarFile), May: may}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // recipes has every operation of every door; TestPromisesKnowEveryOperation fails on a gap.
 var recipes = []recipe{
 	{door: nx.Door, op: "status", make: plain("GET", "/auth/status", "")},
@@ -648,6 +672,11 @@ var recipes = []recipe{
 		id, _ := h.newPerson(t, false)
 		return request{method: "DELETE", target: "/api/v1/user/" + string(id), bearer: token}
 	}},
+	{door: openwifi.Door, op: "setAvatar", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "POST", target: "/api/v1/avatar/" + string(adaID), bearer: token, contentType: avatarType, body: avatarBody}
+	}},
+	{door: openwifi.Door, op: "avatar", takes: []string{wifiAccess}, make: withAvatar("GET")},
+	{door: openwifi.Door, op: "removeAvatar", takes: []string{wifiAccess}, make: withAvatar("DELETE")},
 	{door: openwifi.Door, op: "system", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/system?command=info", "")},
 	{door: openwifi.Door, op: "system", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
 		return request{method: "GET", target: "/api/v1/system?command=extraConfiguration", bearer: token, service: true}

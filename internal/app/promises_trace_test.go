@@ -181,6 +181,13 @@ func deeds() []deed {
 	web("changing oneself at openwifi", []string{"subject.update ok"}, bearer(wifiAccess, "PUT", "/api/v1/user/{id}", `{"name":"Another"}`))
 	web("a password of one's own at openwifi", []string{"password.set ok"}, bearer(wifiAccess, "PUT", "/api/v1/user/{id}", object("currentPassword", anotherOne)))
 	web("removing oneself at openwifi", []string{"subject.delete ok", "session.end ok"}, bearer(wifiAccess, "DELETE", "/api/v1/user/{id}", ""))
+	web("giving herself an avatar", []string{"subject.picture.set ok"}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {
+		return request{method: "POST", target: "/api/v1/avatar/" + string(id), bearer: h.print(t, wifiAccess, login), contentType: avatarType, body: avatarBody}
+	})
+	web("removing her avatar", []string{"subject.picture.remove ok"}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {
+		h.givePicture(t, id)
+		return request{method: "DELETE", target: "/api/v1/avatar/" + string(id), bearer: h.print(t, wifiAccess, login)}
+	})
 	web("entering a hub", []string{"session.enter ok"}, bearer(titanFull, "POST", "/auth/hub/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1", ""))
 	web("leaving a hub", []string{"session.enter ok"}, bearer(titanFull, "POST", "/auth/hub/invalidate", ""))
 	web("changing a profile", []string{"subject.update ok"}, bearer(nxAccess, "PATCH", "/auth/user/{id}", `{"Name":"Another"}`))

@@ -14,6 +14,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
@@ -61,6 +62,7 @@ type Dialect struct {
 	Sessions *session.Service
 	Profiles *profile.Service
 	Staff    *staff.Service
+	Manage   *manage.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 

@@ -24,6 +24,7 @@ import (
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/logs"
+	"gatehouse/internal/picture"
 	"gatehouse/internal/store/storetest"
 )
 
@@ -52,7 +53,8 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	}
 	c.Passwords.Rand = c.SignIn.Rand // ids of one kind come from one source, or two would be equal
 	people := &manage.Service{
-		Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box, Now: c.Clock.Now, Rand: c.SignIn.Rand,
+		Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box,
+		Pictures: picture.New(picture.Options{}), Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}
 	outbox := &deliver.Outbox{Store: c.Store, Box: c.Box, Templates: deliver.BuiltIn(), Now: c.Clock.Now, Rand: c.SignIn.Rand}
 	profiles := &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now}
@@ -65,7 +67,7 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	c.Store.OnCommit(operators.Changed)
 	h := &house{Core: c, outbox: outbox, people: people, door: &openwifi.Dialect{
 		Issuer: "https://sec.example.com", Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
-		Profiles: profiles, Recovery: links, Staff: operators,
+		Profiles: profiles, Recovery: links, Manage: people, Staff: operators,
 		UI: "https://ui.example.com",
 		System: &system.Service{
 			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Role, Now: c.Clock.Now,

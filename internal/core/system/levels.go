@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/logs"
 )
@@ -19,14 +20,14 @@ import (
 const levelsSetting = "log-levels"
 
 // SetLevels changes what parts of the house log, on every node and over restarts. Parts that are not there are passed over.
-func (s *Service) SetLevels(ctx context.Context, who Who, to map[logs.Subsystem]logs.Level) error {
+func (s *Service) SetLevels(ctx context.Context, by staff.By, to map[logs.Subsystem]logs.Level) error {
 	for part, level := range to {
 		if !level.Valid() {
 			return identity.Invalid.In(string(part), "has no such level")
 		}
 	}
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, who, Configure); err != nil {
+		if err := s.allowed(ctx, tx, by, Configure); err != nil {
 			return err
 		}
 		kept, err := s.keptLevels(ctx, tx)
@@ -57,7 +58,7 @@ func (s *Service) SetLevels(ctx context.Context, who Who, to map[logs.Subsystem]
 		if err := tx.Announce(ctx, identity.LevelsChanged, "", now); err != nil {
 			return err
 		}
-		return s.Log.Record(ctx, tx, who.Caller, audit.Entry{Action: "system.levels", Before: before, After: after})
+		return s.Log.Record(ctx, tx, by.Caller, audit.Entry{Action: "system.levels", Before: before, After: after})
 	})
 	if err != nil {
 		return err
@@ -147,7 +148,7 @@ func (s *Service) Run(ctx context.Context) {
 
 // Reload reads again what belongs to some parts of the house, on this node. Parts that are not there, or have nothing to read, are
 // passed over. What cannot be read is left as it was, and logged.
-func (s *Service) Reload(ctx context.Context, who Who, parts []logs.Subsystem) error {
+func (s *Service) Reload(ctx context.Context, by staff.By, parts []logs.Subsystem) error {
 	var chosen []logs.Subsystem
 	for _, part := range logs.Subsystems() {
 		if s.Reloads[part] != nil && slices.Contains(parts, part) {
@@ -155,10 +156,10 @@ func (s *Service) Reload(ctx context.Context, who Who, parts []logs.Subsystem) e
 		}
 	}
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, who, Configure); err != nil || len(chosen) == 0 {
+		if err := s.allowed(ctx, tx, by, Configure); err != nil || len(chosen) == 0 {
 			return err
 		}
-		return s.Log.Record(ctx, tx, who.Caller, audit.Entry{Action: "system.reload", After: chosen})
+		return s.Log.Record(ctx, tx, by.Caller, audit.Entry{Action: "system.reload", After: chosen})
 	})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/logs"
@@ -21,12 +22,12 @@ import (
 type house struct {
 	*coretest.Core
 	*system.Service
-	people map[string]system.Who
+	people map[string]staff.By
 }
 
 func newHouse(t *testing.T, store identity.Store) *house {
 	c := coretest.New(t, store)
-	h := &house{Core: c, people: map[string]system.Who{}}
+	h := &house{Core: c, people: map[string]staff.By{}}
 	h.Service = h.node()
 	for _, role := range []string{"root", "partner", "admin", "csr", "system", "subscriber", "suspended"} {
 		s := c.Person(func(s *identity.Subject, _ *identity.Credential) {
@@ -37,13 +38,13 @@ func newHouse(t *testing.T, store identity.Store) *house {
 		})
 		caller := coretest.Caller(coretest.Door)
 		caller.SubjectID = s.ID
-		h.people[role] = system.Who{Caller: caller}
+		h.people[role] = staff.By{Caller: caller}
 	}
-	h.people["service"] = system.Who{Caller: coretest.Caller(coretest.Door), Service: true}
-	h.people["nobody"] = system.Who{Caller: coretest.Caller(coretest.Door)}
+	h.people["service"] = staff.By{Caller: coretest.Caller(coretest.Door), Service: true}
+	h.people["nobody"] = staff.By{Caller: coretest.Caller(coretest.Door)}
 	gone := coretest.Caller(coretest.Door)
 	gone.SubjectID = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a99"
-	h.people["gone"] = system.Who{Caller: gone}
+	h.people["gone"] = staff.By{Caller: gone}
 	return h
 }
 
@@ -51,7 +52,7 @@ func newHouse(t *testing.T, store identity.Store) *house {
 func (h *house) node() *system.Service {
 	return &system.Service{
 		Store: h.Core.Store, Log: &audit.Log{Now: h.Clock.Now, Rand: coretest.SeededRand()}, Box: h.Core.Box, Levels: logs.NewLevels(logs.Information),
-		Role: func(s *identity.Subject) string { return s.Name }, Now: h.Clock.Now,
+		Role: func(s *identity.Subject) staff.Role { return staff.Role(s.Name) }, Now: h.Clock.Now,
 	}
 }
 
@@ -73,27 +74,27 @@ func TestWhoMayDoWhat(t *testing.T) {
 		n := 0
 		for act, who := range map[string]struct {
 			may string
-			do  func(system.Who) error
+			do  func(staff.By) error
 		}{
-			"set levels": {"root partner admin", func(w system.Who) error {
+			"set levels": {"root partner admin", func(w staff.By) error {
 				n++
 				return h.SetLevels(t.Context(), w, map[logs.Subsystem]logs.Level{logs.HTTP: logs.Level(n % 8)})
 			}},
-			"reload":  {"root partner admin", func(w system.Who) error { return h.Reload(t.Context(), w, logs.Subsystems()) }},
-			"secrets": {"root service", func(w system.Who) error { _, err := h.Secrets(t.Context(), w); return err }},
-			"names":   {"root service", func(w system.Who) error { return h.MayReadSecrets(t.Context(), w) }},
-			"secret": {"root service", func(w system.Who) error {
+			"reload":  {"root partner admin", func(w staff.By) error { return h.Reload(t.Context(), w, logs.Subsystems()) }},
+			"secrets": {"root service", func(w staff.By) error { _, err := h.Secrets(t.Context(), w); return err }},
+			"names":   {"root service", func(w staff.By) error { return h.MayReadSecrets(t.Context(), w) }},
+			"secret": {"root service", func(w staff.By) error {
 				_, err := h.Secret(t.Context(), w, "k")
 				if errors.Is(err, identity.NotFound) {
 					return nil
 				}
 				return err
 			}},
-			"save secret":   {"root", func(w system.Who) error { return h.SaveSecret(t.Context(), w, system.Secret{Key: "a", Value: "v"}) }},
-			"delete secret": {"root", func(w system.Who) error { return ignore(h.DeleteSecret(t.Context(), w, "a")) }},
-			"peers":         {"root service", func(w system.Who) error { _, err := h.Peers(t.Context(), w); return err }},
-			"join":          {"service", func(w system.Who) error { _, err := h.Join(t.Context(), w, peer); return err }},
-			"leave":         {"service", func(w system.Who) error { return h.Leave(t.Context(), w, peer.Type, peer.PublicURI) }},
+			"save secret":   {"root", func(w staff.By) error { return h.SaveSecret(t.Context(), w, system.Secret{Key: "a", Value: "v"}) }},
+			"delete secret": {"root", func(w staff.By) error { return ignore(h.DeleteSecret(t.Context(), w, "a")) }},
+			"peers":         {"root service", func(w staff.By) error { _, err := h.Peers(t.Context(), w); return err }},
+			"join":          {"service", func(w staff.By) error { _, err := h.Join(t.Context(), w, peer); return err }},
+			"leave":         {"service", func(w staff.By) error { return h.Leave(t.Context(), w, peer.Type, peer.PublicURI) }},
 		} {
 			for role, w := range h.people {
 				err := who.do(w)

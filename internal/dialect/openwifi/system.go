@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -35,10 +36,10 @@ func (d *Dialect) systemServiceRoutes() []httpkit.Route {
 }
 
 // aboutRoutes are what both listeners have; asker says who asks.
-func (d *Dialect) aboutRoutes(asker asker) []httpkit.Route {
+func (d *Dialect) aboutRoutes(asker func(*http.Request) (staff.By, error)) []httpkit.Route {
 	route := func(method, path, op string, h asked) httpkit.Route {
 		return d.route(method, base+path, op, func(w http.ResponseWriter, r *http.Request) error {
-			who, err := asker(r)
+			by, err := asker(r)
 			if err != nil {
 				return err
 			}
@@ -46,7 +47,7 @@ func (d *Dialect) aboutRoutes(asker asker) []httpkit.Route {
 			if err != nil {
 				return err
 			}
-			return h(w, r, who, q)
+			return h(w, r, by, q)
 		})
 	}
 	return []httpkit.Route{
@@ -59,25 +60,22 @@ func (d *Dialect) aboutRoutes(asker asker) []httpkit.Route {
 	}
 }
 
-// asker says who asks.
-type asker func(r *http.Request) (system.Who, error)
-
 // asked is a handler that knows who asks, and with what parameters.
-type asked func(w http.ResponseWriter, r *http.Request, who system.Who, q query) error
+type asked func(w http.ResponseWriter, r *http.Request, by staff.By, q query) error
 
 // person is whoever shows a token.
-func (d *Dialect) person(r *http.Request) (system.Who, error) {
+func (d *Dialect) person(r *http.Request) (staff.By, error) {
 	if _, _, err := d.signedIn(r); err != nil {
-		return system.Who{}, err
+		return staff.By{}, err
 	}
-	return system.Who{Caller: httpkit.Caller(r, Door)}, nil
+	return staff.By{Caller: httpkit.Caller(r, Door)}, nil
 }
 
 // serviceOrPerson is another service, or whoever shows a token.
-func (d *Dialect) serviceOrPerson(r *http.Request) (system.Who, error) {
+func (d *Dialect) serviceOrPerson(r *http.Request) (staff.By, error) {
 	service, err := d.byService(r)
 	if err != nil {
-		return system.Who{}, err
+		return staff.By{}, err
 	}
 	if !service {
 		return d.person(r)
@@ -86,10 +84,10 @@ func (d *Dialect) serviceOrPerson(r *http.Request) (system.Who, error) {
 }
 
 // peerOf is the service that calls, after byService; in the audit log it is the client.
-func peerOf(r *http.Request) system.Who {
-	who := system.Who{Caller: httpkit.Caller(r, Door), Service: true}
-	who.ClientID = identity.ClientID(r.Header.Get("X-Internal-Name"))
-	return who
+func peerOf(r *http.Request) staff.By {
+	by := staff.By{Caller: httpkit.Caller(r, Door), Service: true}
+	by.ClientID = identity.ClientID(r.Header.Get("X-Internal-Name"))
+	return by
 }
 
 // unbuilt refuses what the contract leaves to us and we leave out.
@@ -110,7 +108,7 @@ const (
 )
 
 // system answers GET /system: the process about itself.
-func (d *Dialect) system(w http.ResponseWriter, _ *http.Request, _ system.Who, q query) error {
+func (d *Dialect) system(w http.ResponseWriter, _ *http.Request, _ staff.By, q query) error {
 	command, err := q.text("command")
 	if err != nil {
 		return err
@@ -145,7 +143,7 @@ func (d *Dialect) info() systemInfo {
 }
 
 // command answers POST /system. Its query means nothing (openwifi.md 1.14).
-func (d *Dialect) command(w http.ResponseWriter, r *http.Request, who system.Who, _ query) error {
+func (d *Dialect) command(w http.ResponseWriter, r *http.Request, by staff.By, _ query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -156,7 +154,7 @@ func (d *Dialect) command(w http.ResponseWriter, r *http.Request, who system.Who
 	}
 	switch strings.ToLower(command) {
 	case "setloglevel":
-		return d.setLevels(w, r, who, body)
+		return d.setLevels(w, r, by, body)
 	case "getloglevels":
 		list := tagList{}
 		for _, part := range logs.Subsystems() {
@@ -172,12 +170,12 @@ func (d *Dialect) command(w http.ResponseWriter, r *http.Request, who system.Who
 		}
 		return writeJSON(w, http.StatusOK, list)
 	case "reload":
-		return d.reload(w, r, who, body)
+		return d.reload(w, r, by, body)
 	}
 	return noCommand
 }
 
-func (d *Dialect) setLevels(w http.ResponseWriter, r *http.Request, who system.Who, body *object) error {
+func (d *Dialect) setLevels(w http.ResponseWriter, r *http.Request, by staff.By, body *object) error {
 	wrong := identity.Invalid.In("subsystems", "must be a list of objects with tag and value")
 	var list []struct{ Tag, Value *string }
 	if err := json.Unmarshal(body.fields["subsystems"], &list); err != nil || list == nil {
@@ -200,7 +198,7 @@ func (d *Dialect) setLevels(w http.ResponseWriter, r *http.Request, who system.W
 			to[part] = level
 		}
 	}
-	if err := d.System.SetLevels(r.Context(), who, to); err != nil {
+	if err := d.System.SetLevels(r.Context(), by, to); err != nil {
 		return err
 	}
 	return writeDone(w, r)
@@ -215,7 +213,7 @@ func levelOf(word string) (logs.Level, bool) {
 	return 0, false
 }
 
-func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, who system.Who, body *object) error {
+func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, by staff.By, body *object) error {
 	var list []*string
 	if err := json.Unmarshal(body.fields["subsystems"], &list); err != nil || list == nil {
 		return identity.Invalid.In("subsystems", "must be a list of names")
@@ -231,7 +229,7 @@ func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, who system.Who,
 			parts = append(parts, logs.Subsystem(strings.ToLower(*name)))
 		}
 	}
-	if err := d.System.Reload(r.Context(), who, parts); err != nil {
+	if err := d.System.Reload(r.Context(), by, parts); err != nil {
 		return err
 	}
 	return writeDone(w, r)
@@ -239,13 +237,13 @@ func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, who system.Who,
 
 // services answers GET /systemServices: where the other services are and what opens them. With root's token the keys are blank
 // (openwifi.md 1.13).
-func (d *Dialect) services(w http.ResponseWriter, r *http.Request, who system.Who, _ query) error {
-	peers, err := d.System.Peers(r.Context(), who)
+func (d *Dialect) services(w http.ResponseWriter, r *http.Request, by staff.By, _ query) error {
+	peers, err := d.System.Peers(r.Context(), by)
 	if err != nil {
 		return err
 	}
 	list := serviceList{Version: 1, Services: []peer{}}
-	if who.Service {
+	if by.Service {
 		list.Key = d.Key.Reveal()
 	}
 	for _, p := range peers {
@@ -253,7 +251,7 @@ func (d *Dialect) services(w http.ResponseWriter, r *http.Request, who system.Wh
 			continue
 		}
 		out := peer{PrivateURI: p.PrivateURI, PublicURI: p.PublicURI}
-		if who.Service {
+		if by.Service {
 			out.Token = p.Key.Reveal()
 			if out.Token == "" && d.Derived {
 				out.Token = derive(p.PublicURI)
@@ -266,7 +264,7 @@ func (d *Dialect) services(w http.ResponseWriter, r *http.Request, who system.Wh
 
 // join answers PUT /systemServices, which is ours: a service announces itself, and does so again before the time is up.
 func (d *Dialect) join(w http.ResponseWriter, r *http.Request) error {
-	who, err := d.service(r)
+	by, err := d.service(r)
 	if err != nil {
 		return err
 	}
@@ -285,7 +283,7 @@ func (d *Dialect) join(w http.ResponseWriter, r *http.Request) error {
 	if strings.EqualFold(in.Type, ownType) {
 		return identity.Invalid.In("type", "is this service's own")
 	}
-	out, err := d.System.Join(r.Context(), who, in)
+	out, err := d.System.Join(r.Context(), by, in)
 	if err != nil {
 		return err
 	}
@@ -294,7 +292,7 @@ func (d *Dialect) join(w http.ResponseWriter, r *http.Request) error {
 
 // leave answers DELETE /systemServices.
 func (d *Dialect) leave(w http.ResponseWriter, r *http.Request) error {
-	who, err := d.service(r)
+	by, err := d.service(r)
 	if err != nil {
 		return err
 	}
@@ -310,7 +308,7 @@ func (d *Dialect) leave(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := d.System.Leave(r.Context(), who, kind, uri); err != nil {
+	if err := d.System.Leave(r.Context(), by, kind, uri); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)
@@ -318,7 +316,7 @@ func (d *Dialect) leave(w http.ResponseWriter, r *http.Request) error {
 }
 
 // service is another service and nobody else: registering is no person's business.
-func (d *Dialect) service(r *http.Request) (system.Who, error) {
+func (d *Dialect) service(r *http.Request) (staff.By, error) {
 	service, err := d.byService(r)
 	if err == nil && !service {
 		err = identity.ClientMissing
@@ -330,11 +328,11 @@ func (d *Dialect) service(r *http.Request) (system.Who, error) {
 var knownSecrets = []knownSecret{{"google.maps.apikey", "Key with which web pages load maps."}}
 
 // readSecret answers GET /systemSecret/{key}: one, all of them, or the names that pages know.
-func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, who system.Who, q query) error {
+func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
 	ctx := r.Context()
 	switch {
 	case q.flag("all"):
-		list, err := d.System.Secrets(ctx, who)
+		list, err := d.System.Secrets(ctx, by)
 		if err != nil {
 			return err
 		}
@@ -344,12 +342,12 @@ func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, who system.
 		}
 		return writeJSON(w, http.StatusOK, out)
 	case q.flag("dictionary"):
-		if err := d.System.MayReadSecrets(ctx, who); err != nil {
+		if err := d.System.MayReadSecrets(ctx, by); err != nil {
 			return err
 		}
 		return writeJSON(w, http.StatusOK, secretDictionary{knownSecrets})
 	}
-	s, err := d.System.Secret(ctx, who, r.PathValue("key"))
+	s, err := d.System.Secret(ctx, by, r.PathValue("key"))
 	if err != nil {
 		return err
 	}
@@ -357,7 +355,7 @@ func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, who system.
 }
 
 // saveSecret answers PUT /systemSecret/{key}. The value is better sent in the body: queries stand in the logs of proxies.
-func (d *Dialect) saveSecret(w http.ResponseWriter, r *http.Request, who system.Who, q query) error {
+func (d *Dialect) saveSecret(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -372,14 +370,14 @@ func (d *Dialect) saveSecret(w http.ResponseWriter, r *http.Request, who system.
 		}
 	}
 	s := system.Secret{Key: r.PathValue("key"), Value: identity.Secret(value)}
-	if err := d.System.SaveSecret(r.Context(), who, s); err != nil {
+	if err := d.System.SaveSecret(r.Context(), by, s); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, secret{s.Key, value})
 }
 
-func (d *Dialect) deleteSecret(w http.ResponseWriter, r *http.Request, who system.Who, _ query) error {
-	if err := d.System.DeleteSecret(r.Context(), who, r.PathValue("key")); err != nil {
+func (d *Dialect) deleteSecret(w http.ResponseWriter, r *http.Request, by staff.By, _ query) error {
+	if err := d.System.DeleteSecret(r.Context(), by, r.PathValue("key")); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 )
@@ -234,9 +235,9 @@ func roleOf(s *identity.Subject, a *attributes) string {
 }
 
 // Role is roleOf, for the core's rules about who may do what with the house itself.
-func Role(s *identity.Subject) string {
+func Role(s *identity.Subject) staff.Role {
 	own := attributesOf(s)
-	return roleOf(s, &own)
+	return staff.Role(roleOf(s, &own))
 }
 
 // userOf prints a profile.

@@ -145,7 +145,10 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 	if err = h.Feed.Once(ctx); err != nil {
 		return h, err
 	}
-	return h, h.System.Refresh(ctx)
+	if err := h.System.Refresh(ctx); err != nil { // a house can do without, and be asked to set them anew
+		logs.In(h.log, logs.System).WarnContext(ctx, "the configured log levels hold", "err", err)
+	}
+	return h, nil
 }
 
 // core builds the verbs.

@@ -31,6 +31,9 @@ func (s *Service) SetLevels(ctx context.Context, by staff.By, to map[logs.Subsys
 			return err
 		}
 		kept, err := s.keptLevels(ctx, tx)
+		if errors.Is(err, errDamaged) {
+			kept, err = map[logs.Subsystem]logs.Level{}, nil // what nobody can read is set anew
+		}
 		if err != nil {
 			return err
 		}
@@ -70,6 +73,8 @@ func (s *Service) SetLevels(ctx context.Context, by staff.By, to map[logs.Subsys
 	return nil
 }
 
+var errDamaged = errors.New("the log levels that the store keeps cannot be read")
+
 // keptLevels reads those that were set while running, also by a version that knew other parts.
 func (s *Service) keptLevels(ctx context.Context, r identity.Reader) (map[logs.Subsystem]logs.Level, error) {
 	kept := map[logs.Subsystem]logs.Level{}
@@ -81,11 +86,11 @@ func (s *Service) keptLevels(ctx context.Context, r identity.Reader) (map[logs.S
 		return nil, err
 	}
 	text, err := s.Box.Open(levelsSetting, setting.Sealed)
-	if err != nil {
-		return nil, fmt.Errorf("log levels: %w", err)
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
 	}
-	if err := json.Unmarshal(text, &kept); err != nil {
-		return nil, fmt.Errorf("log levels: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return kept, nil
 }

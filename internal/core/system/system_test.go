@@ -173,6 +173,8 @@ func TestLevels(t *testing.T) {
 			t.Error("levels that nobody sealed were taken")
 		}
 		check(other, logs.Error, logs.Debug)
+		set(map[logs.Subsystem]logs.Level{logs.HTTP: logs.Trace}) // an administrator can
+		check(h.Service, logs.Trace, logs.Information)
 	})
 }
 

@@ -32,6 +32,9 @@ var doorRules = map[identity.Door]identity.PasswordRule{nx.Door: nx.PasswordRule
 // founder is what a door keeps of the membership of somebody who registered with an organisation of her own.
 var founder = identity.Attributes{titan.Door: titan.Owner}
 
+// staffWords is how the door of an operator's people keeps what the core knows of them.
+var staffWords = openwifi.Words
+
 // rules are the contracts' lives of sessions and tokens, as configured.
 func (h *House) rules() map[identity.Door]session.Rules {
 	return map[identity.Door]session.Rules{
@@ -70,7 +73,8 @@ func (h *House) doors(ctx context.Context) error {
 			Issuer: h.Config.Issuer, Prefix: h.Config.OpenWiFi.Prefix, Origins: h.Config.OpenWiFi.CORSOrigins,
 			PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
 			Derived: openwifi.Derived(h.Config.OpenWiFi.ServiceKey), UI: h.Config.OpenWiFi.UIURL, System: h.System,
-			SignIn: h.SignIn, Recovery: h.Recovery, Sessions: h.Sessions, Profiles: h.Profiles, Log: logs.In(h.log, logs.Doors), Now: h.now,
+			SignIn: h.SignIn, Recovery: h.Recovery, Sessions: h.Sessions, Profiles: h.Profiles, Staff: h.Staff,
+			Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		OIDC: &oidc.Dialect{
 			// Its documents name addresses, so the issuer holds the prefix below which they are served.

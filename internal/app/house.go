@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/signup"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/dialect/openwifi"
@@ -70,6 +72,7 @@ type House struct {
 	Recovery  *recovery.Service
 	Manage    *manage.Service
 	Profiles  *profile.Service
+	Staff     *staff.Service
 	Phones    *phone.Service
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
@@ -194,15 +197,30 @@ func (h *House) core(o Options) error {
 		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
+	h.Staff = &staff.Service{
+		Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Passwords: h.Passwords, Recovery: h.Recovery, Words: staffWords,
+		Offers: h.offers, Proven: h.Phones.ProvenIn, Stale: h.Feed.Stale, Now: h.now,
+	}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,
 	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
 	h.System = &system.Service{
-		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Role: openwifi.Role, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
+		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Role: openwifi.Words.RoleOf, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
 	}
 	return nil
+}
+
+// offers says whether a sign-in can ask for a second factor of a kind: one that it cannot ask for would be no protection.
+func (h *House) offers(kind identity.CredentialKind) bool {
+	switch kind {
+	case identity.EmailCode:
+		return h.Worker.Senders[identity.Mail] != nil
+	case identity.SMSCode:
+		return h.Worker.Senders[identity.SMS] != nil
+	}
+	return slices.ContainsFunc(h.SignIn.Factors, func(f signin.Factor) bool { return f.Kind() == kind })
 }
 
 // delivery builds the outbox and its senders; it reports all that is wrong with them.
@@ -241,7 +259,7 @@ func (h *House) longestToken() time.Duration {
 
 // listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.
 func (h *House) listen() {
-	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Ring.Listen, h.System.Changed}
+	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Staff.Changed, h.Ring.Listen, h.System.Changed}
 	h.Feed.Attach()
 }
 

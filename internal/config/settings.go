@@ -37,7 +37,7 @@ var settings = slices.Concat(
 			func(c *Config) *secretText { return &c.SMTPURL }, secretURL("smtp", "smtps")),
 		row("mail_from", "", "Sender of every mail. Empty = `gatehouse@` and the issuer's host.",
 			func(c *Config) *string { return &c.MailFrom }, mailAddress()),
-		row("mail_templates", "", "Directory of mail and SMS templates in place of the built-in ones: `en/code.txt`, `en/code.html`, `en/code.sms.txt`; so too `password-reset` and `email-verification`, and other languages.",
+		row("mail_templates", "", "Directory of mail and SMS templates in place of the built-in ones: `en/NAME.txt` and `en/NAME.html` of `password-reset`, `email-verification` and `code`, `en/NAME.sms.txt` of `code` and `phone-verification`; other languages likewise.",
 			func(c *Config) *string { return &c.MailTemplates }, text("a directory")),
 		row("sms_url", "", "Where an SMS is posted as JSON `{\"from\",\"to\",\"text\"}`, or `twilio://account:token@api.twilio.com?from=+15145550100`. Empty = nobody is asked for a code that comes by SMS.",
 			func(c *Config) *secretText { return &c.SMSURL }, secretURL("http", "https", "twilio")),

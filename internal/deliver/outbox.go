@@ -63,7 +63,7 @@ type Outbox struct {
 // SMSBounds keep strangers from spending the operator's money on SMS, to numbers of their own or to somebody's whom they
 // annoy. 0 is no bound.
 type SMSBounds struct {
-	PerNumber int // in an hour, to one number
+	PerNumber int // in an hour, to one number, of one template: who has a stranger's number sent something uses up none of her codes
 	PerHour   int // to all numbers together
 }
 
@@ -88,7 +88,7 @@ func (o *Outbox) Mail(ctx context.Context, tx identity.Tx, to, template, languag
 	if err != nil {
 		return err
 	}
-	c.Recipient, c.Until = to, o.until(template, data)
+	c.Recipient, c.Until = to, o.until(data)
 	var refused string
 	if err := check(c); err != nil {
 		// An error here would tell the asker that this login exists. The operator sees it in the outbox.
@@ -103,21 +103,21 @@ func (o *Outbox) SMS(ctx context.Context, tx identity.Tx, to, template, language
 	if err != nil {
 		return err
 	}
-	c.Recipient, c.Until = to, o.until(template, data)
+	c.Recipient, c.Until = to, o.until(data)
 	return o.Enqueue(ctx, tx, c)
 }
 
-func (o *Outbox) until(template string, data map[string]string) time.Time {
+func (o *Outbox) until(data map[string]string) time.Time {
 	minutes, err := strconv.Atoi(data["minutes"])
-	if template != Code || err != nil {
+	if data["code"] == "" || err != nil {
 		return time.Time{}
 	}
 	return o.Now().Add(time.Duration(minutes) * time.Minute)
 }
 
 // bound counts an SMS, here where all of them come by, and in the transaction that writes it.
-func (o *Outbox) bound(ctx context.Context, tx identity.Tx, number string) error {
-	sum := sha256.Sum256([]byte(number)) // the table of counts is no list of numbers
+func (o *Outbox) bound(ctx context.Context, tx identity.Tx, c Content) error {
+	sum := sha256.Sum256([]byte(c.Template + " " + c.Recipient)) // the table of counts is no list of numbers
 	for _, count := range []struct {
 		key   string
 		limit int
@@ -181,7 +181,7 @@ func check(c Content) error {
 
 func (o *Outbox) enqueue(ctx context.Context, tx identity.Tx, c Content, refused string) error {
 	if c.Channel == identity.SMS {
-		if err := o.bound(ctx, tx, c.Recipient); err != nil {
+		if err := o.bound(ctx, tx, c); err != nil {
 			return err
 		}
 	}

@@ -18,12 +18,12 @@ import (
 	"gatehouse/internal/identity"
 )
 
-// The messages of the house. Each exists as text and HTML in each language, and a code as SMS too; the names are those of the
-// template files.
+// The messages of the house; the names are those of the template files. A mail exists as text and HTML in each language.
 const (
-	PasswordReset     = "password-reset"     // name, link, hours
-	EmailVerification = "email-verification" // name, link, hours
-	Code              = "code"               // name, code, minutes
+	PasswordReset     = "password-reset"     // mail: name, link, hours
+	EmailVerification = "email-verification" // mail: name, link, hours
+	Code              = "code"               // mail and SMS: name, code, minutes
+	PhoneVerification = "phone-verification" // SMS: name, code, minutes
 )
 
 // fallback is the language of who states none that we speak.
@@ -102,12 +102,13 @@ func (t *Templates) parse(files fs.FS, path string) error {
 	name, extension, _ := cutLast(path, ".")
 	if sms, is := strings.CutSuffix(path, ".sms.txt"); is {
 		name, extension = sms, "sms.txt"
-		if !strings.HasSuffix(name, "/"+Code) {
-			return fmt.Errorf("there is no such SMS; there is %s", Code)
-		}
 	}
-	if !slices.Contains([]string{PasswordReset, EmailVerification, Code}, name[strings.IndexByte(name, '/')+1:]) {
-		return fmt.Errorf("there is no such mail; there are %s, %s and %s", PasswordReset, EmailVerification, Code)
+	known, what := []string{PasswordReset, EmailVerification, Code}, "mail"
+	if extension == "sms.txt" {
+		known, what = []string{Code, PhoneVerification}, "SMS"
+	}
+	if !slices.Contains(known, name[strings.IndexByte(name, '/')+1:]) {
+		return fmt.Errorf("there is no such %s; there are %s", what, strings.Join(known, ", "))
 	}
 	source, err := fs.ReadFile(files, path)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"gatehouse/internal/deliver"
 )
@@ -39,6 +41,31 @@ func TestEveryMailExistsInEveryLanguage(t *testing.T) {
 		if len(subjects) != 2 {
 			t.Errorf("%s has one subject for both languages", name)
 		}
+	}
+}
+
+// Each fits into one part of an SMS: 160 characters of the alphabet that needs seven bits (3GPP TS 23.038, 6.2.1).
+func TestEverySMSExistsInEveryLanguage(t *testing.T) {
+	for _, name := range []string{deliver.Code, deliver.PhoneVerification} {
+		texts := map[string]bool{}
+		for _, language := range []string{"en", "de-AT"} {
+			c, err := deliver.BuiltIn().RenderSMS(name, language, map[string]string{"code": "042137", "minutes": "10"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[c.Text] = true
+			beyond := strings.ContainsFunc(c.Text, func(r rune) bool { return r > unicode.MaxASCII && !strings.ContainsRune("äöüÄÖÜß", r) })
+			if !strings.Contains(c.Text, "042137") || !strings.Contains(c.Text, "10 Min") && !strings.Contains(c.Text, "10 min") || c.Template != name ||
+				utf8.RuneCountInString(c.Text) > 160 || beyond || strings.ContainsAny(c.Text, "\r\n`[]{}|~^\\") {
+				t.Errorf("%s in %s: %q", name, language, c.Text)
+			}
+		}
+		if len(texts) != 2 {
+			t.Errorf("%s has one text for both languages", name)
+		}
+	}
+	if _, err := deliver.BuiltIn().RenderSMS(deliver.PasswordReset, "en", sample); err == nil {
+		t.Error("an unknown SMS was rendered")
 	}
 }
 
@@ -120,6 +147,11 @@ func TestOperatorsTemplates(t *testing.T) {
 		"unknown field": {"en/code.txt", "Subject: x\n\n{{.cod}}", "cod"},
 		"no subject":    {"en/code.txt", "{{.code}}", "Subject"},
 		"unknown mail":  {"en/welcome.txt", "Subject: x\n\nx", "there is no such mail"},
+		"unknown SMS":   {"en/password-reset.sms.txt", "x", "there is no such SMS"},
+		"SMS too long":  {"en/code.sms.txt", strings.Repeat("x", 1601), "1 to 1600"},
+		"empty SMS":     {"en/code.sms.txt", "\n", "1 to 1600"},
+		"SMS syntax":    {"en/code.sms.txt", "{{.code", "en/code.sms.txt"},
+		"SMS field":     {"en/phone-verification.sms.txt", "{{.cod}}", "cod"},
 		"unknown kind":  {"en/code.md", "x", ".html"},
 	} {
 		if _, err := deliver.LoadTemplates(write(t, map[string]string{tt.path: tt.text})); err == nil || !strings.Contains(err.Error(), tt.want) {

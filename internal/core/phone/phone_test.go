@@ -12,6 +12,7 @@ import (
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/phone"
+	"gatehouse/internal/core/signin"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/store/storetest"
 )
@@ -83,7 +84,7 @@ func TestProof(t *testing.T) {
 		if err := h.phones.StartProof(t.Context(), h.caller, h.person, "+1 514-555-0100"); err != nil {
 			t.Fatal(err)
 		}
-		if sent := h.Sent(); len(sent) != 1 || sent[0].Recipient != number || sent[0].Channel != identity.SMS || !strings.Contains(sent[0].Text, "5 minutes") {
+		if sent := h.Sent(); len(sent) != 1 || sent[0].Recipient != number || sent[0].Channel != identity.SMS || !strings.Contains(sent[0].Text, "5 minutes") || !strings.Contains(sent[0].Text, "confirm") {
 			t.Errorf("sent %+v", sent)
 		}
 		code := h.SentCode()
@@ -110,6 +111,14 @@ func TestProof(t *testing.T) {
 		if !h.proven(h.person, "+1 514 555 0100") || h.proven(other, number) || h.proven(h.person, "+15145550101") {
 			t.Error("the proof is not of this person and this number alone")
 		}
+		h.Update(func(tx identity.Tx) error {
+			for caller, want := range map[identity.Caller]bool{{ActorID: h.person}: true, {SubjectID: h.person}: true, {ActorID: other, SubjectID: h.person}: false, {}: false} {
+				if kept, proven, err := h.phones.Proven(t.Context(), tx, caller, "+1 514 555 0100"); err != nil || proven != want || kept != number {
+					t.Errorf("Proven of %+v = %q, %v, %v", caller, kept, proven, err)
+				}
+			}
+			return nil
+		})
 		if err := h.phones.CompleteProof(t.Context(), h.caller, h.person, number, code); !errors.Is(err, identity.BadCode) {
 			t.Errorf("again: %v", err)
 		}
@@ -236,6 +245,13 @@ func TestPumping(t *testing.T) {
 			if ask(h.Person().ID, fmt.Sprintf("+151455502%02d", i)) != (i >= 30) {
 				t.Errorf("ask %d of one network", i)
 			}
+		}
+		// Her sign-in is not theirs to stop.
+		s := h.Person()
+		h.WithTarget(s, identity.SMSCode, number)
+		in := signin.PasswordInput{Caller: h.caller, Login: s.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true}}
+		if out, err := h.SignIn.Password(t.Context(), in); err != nil || out.Ticket == nil {
+			t.Errorf("the number's owner signs in: %v", err)
 		}
 		h.Clock.Advance(time.Hour)
 		if ask(h.person, number) {

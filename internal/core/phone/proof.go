@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -21,6 +22,9 @@ const (
 	// perNetwork bounds what all of one network can have sent in an hour.
 	perNetwork = 30
 )
+
+// template is the message; its data are code and minutes.
+const template = "phone-verification"
 
 // What a ticket is for: a code that was sent, a number that is proven.
 const (
@@ -112,7 +116,7 @@ func (s *Service) send(ctx context.Context, tx identity.Tx, caller identity.Call
 	if err := onetimecode.Bound(ctx, tx, identity.SMSCode, subject.ID, now); err != nil {
 		return err
 	}
-	return s.Outbox.SMS(ctx, tx, number, onetimecode.Template, subject.Locale, onetimecode.Data(code, subject.Name, now, now.Add(TTL)))
+	return s.Outbox.SMS(ctx, tx, number, template, subject.Locale, onetimecode.Data(code, subject.Name, now, now.Add(TTL)))
 }
 
 // CompleteProof takes the code that came back. Its refusals are Invalid for the number, and BadCode: wrong, late, spent, of another
@@ -186,6 +190,15 @@ func (s *Service) ProvenIn(ctx context.Context, r identity.Reader, id identity.S
 	}
 	_, proven, err := s.find(ctx, r, provenTicket, id, number)
 	return proven, err
+}
+
+// Proven is ProvenIn of whoever calls, with the number as it is kept. What is no number is Invalid.
+func (s *Service) Proven(ctx context.Context, tx identity.Tx, caller identity.Caller, typed string) (number string, proven bool, err error) {
+	if number, err = Parse(typed); err != nil {
+		return "", false, err
+	}
+	proven, err = s.ProvenIn(ctx, tx, cmp.Or(caller.ActorID, caller.SubjectID), number)
+	return number, proven, err
 }
 
 // find gives the open ticket of a person and a number.

@@ -11,8 +11,10 @@ import (
 	"gatehouse/internal/core/credential"
 	"gatehouse/internal/core/login"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/identity"
 )
 
@@ -28,7 +30,8 @@ const (
 	FieldOwner    = "owner"
 	FieldLocation = "location"
 	FieldNotes    = "notes"
-	FieldMail     = "mail" // nothing can be mailed
+	FieldMailOff  = "mail_off" // no codes can be sent that way
+	FieldSMSOff   = "sms_off"
 )
 
 const (
@@ -37,7 +40,7 @@ const (
 	maxNotes = 48 << 10 // bytes in all, so that the rest of a door's JSON has room
 )
 
-// phones and apps: what a person's one method at this kind of door is chosen from.
+// switchable are the kinds that somebody's one second factor is chosen from.
 var switchable = []identity.CredentialKind{identity.TOTP, identity.SMSCode, identity.EmailCode}
 
 // Person is somebody to be made.
@@ -58,7 +61,7 @@ type Person struct {
 	MustChange  bool
 	Suspended   bool
 	BlackListed bool
-	Check       bool // she has to confirm her address before she signs in
+	Check       recovery.Link // mailed, where it has an address: she has to confirm hers before she signs in
 }
 
 // Change is what is to be different about somebody; nil stays.
@@ -78,9 +81,9 @@ type Change struct {
 	MustChange   *bool // wins over what a new password does to it
 	Password     *identity.Secret
 	Factor       *Factor
-	ResetFactors bool // takes all second factors away
-	Check        bool // she has to confirm her address anew
-	MailReset    bool // mails a link, and her password must be changed
+	ResetFactors bool          // takes all second factors away
+	Check        recovery.Link // mailed, where it has an address: she has to confirm hers anew
+	MailReset    recovery.Link // mailed, where it has an address: her password must be changed
 }
 
 // Factor is the second factor that somebody is to have.
@@ -162,14 +165,14 @@ func (s *Service) Create(ctx context.Context, by By, in Person) (profile.Profile
 		}
 		subject, err := s.Manage.CreateIn(ctx, tx, by.Caller, manage.NewSubject{
 			Kind: in.Kind, Email: in.Email, Name: in.Name, Locale: in.Locale, PasswordHash: hash, MustChange: in.MustChange,
-			Verified: hash != "" && !in.Check, MustVerify: in.Check, Suspended: in.Suspended || in.BlackListed, Superadmin: role == Root,
+			Verified: hash != "" && !asked(in.Check), MustVerify: asked(in.Check), Suspended: in.Suspended || in.BlackListed, Superadmin: role == Root,
 			PolicyID: policyID, Owner: in.Owner, Attributes: identity.Attributes{s.Words.Door: s.Words.Patch(facts)},
 		})
 		if err != nil {
 			return err
 		}
-		if in.Check {
-			if err := s.mail(ctx, tx, by, s.MailCheck, subject); err != nil {
+		if asked(in.Check) {
+			if _, err := s.Recovery.StartVerificationIn(ctx, tx, by.Caller, subject.ID, in.Check); err != nil {
 				return err
 			}
 		}
@@ -252,9 +255,9 @@ func (s *Service) judge(ctx context.Context, r identity.Reader, by By, id identi
 		act    Act
 	}{
 		{differs(in.Owner, p.target.Owner) || differs(in.Location, facts.Location) || policyID != p.target.PolicyID, Assign},
-		{differs(in.Suspended, suspended) || differs(in.BlackListed, blackListed) || in.Check, Suspend},
+		{differs(in.Suspended, suspended) || differs(in.BlackListed, blackListed) || asked(in.Check), Suspend},
 		{role != p.was, SetRole},
-		{in.Password != nil || in.MailReset, SetPassword},
+		{in.Password != nil || asked(in.MailReset), SetPassword},
 		{in.Factor != nil, SetFactor},
 		{in.ResetFactors, ResetFactors},
 	} {
@@ -273,11 +276,14 @@ func (s *Service) judge(ctx context.Context, r identity.Reader, by By, id identi
 			return p, err
 		}
 	}
-	if by.acting() && (in.Password != nil || in.Factor != nil || in.ResetFactors) {
-		return p, identity.Denied.Because("not while acting as another person")
+	if (p.self || by.acting()) && (in.Password != nil || in.Factor != nil || in.ResetFactors) {
+		return p, by.herself()
 	}
 	return p, nil
 }
+
+// asked says whether a link is to be mailed.
+func asked(link recovery.Link) bool { return link.Address != nil }
 
 func differs[T comparable](asked *T, is T) bool { return asked != nil && *asked != is }
 
@@ -313,14 +319,14 @@ func (s *Service) changeRecord(ctx context.Context, tx identity.Tx, by By, p pai
 	take(&suspended, in.Suspended)
 	take(&blackListed, in.BlackListed)
 	facts.Suspended, facts.BlackListed = suspended, blackListed
-	owner := p.target.Owner
+	next := Facts{} // what stood there before may have come another way
+	take(&next.Description, in.Description)
+	take(&next.AuthInfo, in.AuthInfo)
+	take(&next.Location, in.Location)
+	owner := ""
 	take(&owner, in.Owner)
-	if err := checkFacts(facts, owner); err != nil {
+	if err := checkFacts(next, owner); err != nil {
 		return err
-	}
-	if in.Check {
-		yes, no := true, false
-		c.MustVerify, c.Verified = &yes, &no
 	}
 	patch := s.Words.Patch(facts)
 	if !manage.Patches(p.target.Attributes[s.Words.Door], patch) {
@@ -476,7 +482,7 @@ func (s *Service) changeFactor(ctx context.Context, tx identity.Tx, by By, p pai
 	case !policy.Allows(effective, kind):
 		return identity.Invalid.In(FieldFactor, "is not one that the security policy allows")
 	case s.Offers == nil || !s.Offers(kind):
-		return identity.Invalid.In(FieldFactor, "cannot be used here: "+string(kind)+" is off")
+		return off(kind)
 	}
 	at := has(kind)
 	others := slices.DeleteFunc(slices.Clone(switchable), func(k identity.CredentialKind) bool { return k == kind })
@@ -497,26 +503,41 @@ func (s *Service) changeFactor(ctx context.Context, tx identity.Tx, by By, p pai
 	return err
 }
 
+// off says that the house cannot ask for a second factor of a kind.
+func off(kind identity.CredentialKind) error {
+	switch kind {
+	case identity.EmailCode:
+		return identity.Invalid.In(FieldMailOff, "codes by mail cannot be sent here")
+	case identity.SMSCode:
+		return identity.Invalid.In(FieldSMSOff, "codes by SMS cannot be sent here")
+	}
+	return identity.Invalid.In(FieldFactor, "cannot be used here")
+}
+
 func (s *Service) enrolNumber(ctx context.Context, tx identity.Tx, by By, p pair, credentials []identity.Credential, at int, number string) error {
-	number = strings.TrimSpace(number)
-	if at >= 0 && (number == "" || number == credentials[at].Target) {
+	if at >= 0 && number == "" {
 		return nil // as it is: clients send whole records back
 	}
 	if number == "" {
 		return identity.Invalid.In(FieldNumber, "is needed for codes by SMS")
 	}
-	unproven := identity.Invalid.In(FieldNumber, "was not proven just now")
-	if s.Proven == nil {
-		return unproven
-	}
-	kept, proven, err := s.Proven(ctx, tx, by.Caller, number)
+	number, err := phone.Parse(number)
 	if err != nil {
-		return err
+		return phone.In(FieldNumber, err)
+	}
+	if at >= 0 && number == credentials[at].Target {
+		return nil
+	}
+	proven := false
+	if s.Proven != nil {
+		if proven, err = s.Proven(ctx, tx, by.SubjectID, number); err != nil {
+			return err
+		}
 	}
 	if !proven {
-		return unproven
+		return identity.Invalid.In(FieldNumber, "was not proven just now")
 	}
-	return s.Manage.EnrolTargetIn(ctx, tx, by.Caller, p.target.ID, identity.SMSCode, kept)
+	return s.Manage.EnrolTargetIn(ctx, tx, by.Caller, p.target.ID, identity.SMSCode, number)
 }
 
 func (s *Service) enrolApp(ctx context.Context, tx identity.Tx, by By, p pair, has bool) error {
@@ -552,39 +573,23 @@ func (s *Service) note(ctx context.Context, tx identity.Tx, by By, p pair, text 
 	return err
 }
 
-// sendLinks mails what was asked for, and says that her password must be changed.
+// sendLinks mails what was asked for, and says whether her password must be changed.
 func (s *Service) sendLinks(ctx context.Context, tx identity.Tx, by By, p pair, in Change) error {
-	must := in.MustChange
-	if in.MailReset {
-		yes := true
-		must = &yes
-	}
-	if must != nil && in.Password == nil && (in.MailReset || p.may(Suspend) == nil) {
-		err := s.Manage.SetMustChangeIn(ctx, tx, by.Caller, p.target.ID, *must)
+	if in.MustChange != nil && in.Password == nil && p.may(Suspend) == nil {
+		err := s.Manage.SetMustChangeIn(ctx, tx, by.Caller, p.target.ID, *in.MustChange)
 		if err != nil && !errors.Is(err, identity.NotFound) { // without a password there is none to change
 			return err
 		}
 	}
-	subject, err := tx.Subject(ctx, p.target.ID)
-	if err != nil {
-		return err
-	}
-	if in.Check {
-		if err := s.mail(ctx, tx, by, s.MailCheck, subject); err != nil {
+	if asked(in.Check) {
+		if _, err := s.Recovery.StartVerificationIn(ctx, tx, by.Caller, p.target.ID, in.Check); err != nil {
 			return err
 		}
 	}
-	if in.MailReset {
-		return s.mail(ctx, tx, by, s.MailReset, subject)
+	if asked(in.MailReset) {
+		return s.Recovery.SendResetIn(ctx, tx, by.Caller, p.target.ID, in.MailReset)
 	}
 	return nil
-}
-
-func (s *Service) mail(ctx context.Context, tx identity.Tx, by By, send func(context.Context, identity.Tx, identity.Caller, identity.Subject) error, subject identity.Subject) error {
-	if send == nil {
-		return identity.Invalid.In(FieldMail, "cannot be sent here")
-	}
-	return send(ctx, tx, by.Caller, subject)
 }
 
 // Delete removes somebody with all that is hers, and ends her sessions.
@@ -593,8 +598,10 @@ func (s *Service) Delete(ctx context.Context, by By, kind identity.SubjectKind, 
 		if err := s.Check(ctx, tx, by, kind, Delete, id); err != nil {
 			return err
 		}
-		if by.acting() && id == by.SubjectID {
-			return identity.Denied.Because("not while acting as another person")
+		if !by.Service && id == by.SubjectID {
+			if err := by.herself(); err != nil {
+				return err
+			}
 		}
 		return s.Manage.DeleteIn(ctx, tx, by.Caller, id)
 	})

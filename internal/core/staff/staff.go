@@ -15,6 +15,7 @@ import (
 	"gatehouse/internal/core/credential"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/identity"
 )
 
@@ -165,18 +166,16 @@ type Service struct {
 	Manage    *manage.Service
 	Profiles  *profile.Service
 	Passwords *credential.Passwords
+	Recovery  *recovery.Service
 	Words     Words
 	// Offers says whether the house can ask for a second factor of a kind: it knows it, and can send its codes.
 	Offers func(identity.CredentialKind) bool
-	// Proven says whether the caller has just proven that a number is in her hands; it gives the number as it is to be kept.
-	Proven func(ctx context.Context, tx identity.Tx, caller identity.Caller, number string) (kept string, proven bool, err error)
+	// Proven says whether somebody has just proven that a number is in her hands.
+	Proven func(ctx context.Context, r identity.Reader, id identity.SubjectID, number string) (bool, error)
 	// EnrolApp makes the authenticator that somebody finished setting up her second factor; false: there is none.
 	EnrolApp func(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID) (enrolled bool, err error)
-	// MailCheck mails a link that confirms somebody's address, MailReset one by which she sets a password.
-	MailCheck func(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject) error
-	MailReset func(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject) error
-	Stale     func() bool // the change feed cannot be read: landmarks must not be trusted; nil: it always can
-	Now       func() time.Time
+	Stale    func() bool // the change feed cannot be read: landmarks must not be trusted; nil: it always can
+	Now      func() time.Time
 
 	landmarks landmarks
 }
@@ -190,15 +189,26 @@ type By struct {
 // acting says that somebody acts as another person.
 func (by By) acting() bool { return by.ActorID != "" && by.ActorID != by.SubjectID }
 
-// RoleOf gives somebody's role.
-func (s *Service) RoleOf(subject *identity.Subject) Role {
+// herself refuses whoever is not the person at a session of her own: a program with a key of hers, and somebody who acts as her.
+func (by By) herself() error {
+	if by.acting() {
+		return identity.Denied.Because("not while acting as another person")
+	}
+	if by.SessionID == "" {
+		return identity.Denied.Because("this needs a person who has signed in")
+	}
+	return nil
+}
+
+// RoleOf gives somebody's role. What the door's JSON says of roots does not count: the house knows them.
+func (w Words) RoleOf(subject *identity.Subject) Role {
 	switch {
 	case subject.Kind == identity.Customer:
 		return Subscriber
 	case subject.Superadmin:
 		return Root
 	}
-	if role := s.Words.Read(subject).Role; role != Root && slices.Contains(everybody, role) {
+	if role := w.Read(subject).Role; role != Root && slices.Contains(everybody, role) {
 		return role
 	}
 	return Subscriber
@@ -218,7 +228,7 @@ func (s *Service) actor(ctx context.Context, r identity.Reader, by By) (identity
 	if errors.Is(err, identity.NotFound) || err == nil && !subject.Active() {
 		return subject, "", identity.TokenRevoked.Because("this account is gone or suspended")
 	}
-	return subject, s.RoleOf(&subject), err
+	return subject, s.Words.RoleOf(&subject), err
 }
 
 // pair is who acts and with whom.
@@ -248,7 +258,7 @@ func (s *Service) meet(ctx context.Context, r identity.Reader, by By, kind ident
 	if err != nil {
 		return p, err
 	}
-	p.was = s.RoleOf(&p.target)
+	p.was = s.Words.RoleOf(&p.target)
 	return p, p.may(act)
 }
 

@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/core/token"
 	"gatehouse/internal/httpkit"
@@ -57,6 +58,7 @@ type Dialect struct {
 	Recovery *recovery.Service
 	Sessions *session.Service
 	Profiles *profile.Service
+	Staff    *staff.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 
@@ -117,11 +119,11 @@ func (d *Dialect) pageRoutes() []httpkit.Route {
 // counts there as it does on the public one.
 func (d *Dialect) ServiceRoutes() httpkit.Door {
 	d.start()
-	return d.mount(append(d.systemServiceRoutes(),
+	return d.mount(slices.Concat([]httpkit.Route{
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
-		httpkit.Route{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
+		{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
 		d.route(http.MethodGet, base+"/validateSubToken", "validateSubToken", d.validateSubscriberForService),
-	)...)
+	}, d.systemServiceRoutes(), d.userReads(d.byOrService))...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {

@@ -15,6 +15,7 @@ import (
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/dialect/openwifi"
@@ -53,12 +54,20 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 		Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}
 	outbox := &deliver.Outbox{Store: c.Store, Box: c.Box, Templates: deliver.BuiltIn(), Now: c.Clock.Now, Rand: c.SignIn.Rand}
+	profiles := &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now}
+	links := &recovery.Service{
+		Store: c.Store, Passwords: c.Passwords, Manage: people, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
+	}
+	operators := &staff.Service{
+		Store: c.Store, Manage: people, Profiles: profiles, Passwords: c.Passwords, Recovery: links, Words: openwifi.Words, Now: c.Clock.Now,
+	}
+	c.Store.OnCommit(operators.Changed)
 	h := &house{Core: c, outbox: outbox, people: people, door: &openwifi.Dialect{
 		Issuer: "https://sec.example.com", Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
-		Profiles: &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now},
-		UI:       "https://ui.example.com",
+		Profiles: profiles, Recovery: links, Staff: operators,
+		UI: "https://ui.example.com",
 		System: &system.Service{
-			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Role, Now: c.Clock.Now,
+			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Words.RoleOf, Now: c.Clock.Now,
 			Levels:  logs.NewLevels(logs.Information),
 			Reloads: map[logs.Subsystem]func(context.Context) error{logs.Keys: func(context.Context) error { return nil }},
 			Process: system.Process{
@@ -70,9 +79,6 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 					return system.Resources{Files: 42, Resident: 51200 << 10, PeakResident: 60416 << 10, AddressSpace: 1228800 << 10, PeakAddresses: 1259520 << 10}
 				},
 			},
-		},
-		Recovery: &recovery.Service{
-			Store: c.Store, Passwords: c.Passwords, Manage: people, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 		},
 	}}
 	for _, f := range change {

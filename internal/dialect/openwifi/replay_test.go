@@ -25,6 +25,10 @@ func TestStories(t *testing.T) {
 			}
 		})
 		h.world(t)
+		h.policy(t, "field")
+		if story != "users_off" {
+			h.sends()
+		}
 		h.SMS.Rand, h.Email.Rand = always{}, always{}
 		captured := map[string]string{"code": h.Code(), "key": serviceKey, "sent": "041877"}
 		if strings.HasPrefix(story, "link") {

@@ -16,7 +16,7 @@ import (
 // systemRoutes are /system, /systemEndpoints, /systemServices, /systemSecret (openwifi.md 1.9, 1.13, 1.14, 2.8), and what is not
 // built of their neighbours.
 func (d *Dialect) systemRoutes() []httpkit.Route {
-	return append(d.aboutRoutes(d.person),
+	return append(d.aboutRoutes(d.by),
 		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForUser),
 		// Configuration values are passwords as often as not, and the log goes to whoever runs the process.
 		d.route(http.MethodGet, base+"/systemConfiguration", "unbuilt", unbuilt),
@@ -28,7 +28,7 @@ func (d *Dialect) systemRoutes() []httpkit.Route {
 
 // systemServiceRoutes are those of the internal listener: the same, and where other services announce themselves.
 func (d *Dialect) systemServiceRoutes() []httpkit.Route {
-	return append(d.aboutRoutes(d.serviceOrPerson),
+	return append(d.aboutRoutes(d.byOrService),
 		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForService),
 		d.route(http.MethodPut, base+"/systemServices", "joinServices", d.join),
 		d.route(http.MethodDelete, base+"/systemServices", "leaveServices", d.leave),
@@ -36,10 +36,10 @@ func (d *Dialect) systemServiceRoutes() []httpkit.Route {
 }
 
 // aboutRoutes are what both listeners have; asker says who asks.
-func (d *Dialect) aboutRoutes(asker func(*http.Request) (staff.By, error)) []httpkit.Route {
+func (d *Dialect) aboutRoutes(asker asker) []httpkit.Route {
 	route := func(method, path, op string, h asked) httpkit.Route {
 		return d.route(method, base+path, op, func(w http.ResponseWriter, r *http.Request) error {
-			by, err := asker(r)
+			who, err := asker(r)
 			if err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ func (d *Dialect) aboutRoutes(asker func(*http.Request) (staff.By, error)) []htt
 			if err != nil {
 				return err
 			}
-			return h(w, r, by, q)
+			return h(w, r, who, q)
 		})
 	}
 	return []httpkit.Route{
@@ -61,31 +61,11 @@ func (d *Dialect) aboutRoutes(asker func(*http.Request) (staff.By, error)) []htt
 }
 
 // asked is a handler that knows who asks, and with what parameters.
-type asked func(w http.ResponseWriter, r *http.Request, by staff.By, q query) error
-
-// person is whoever shows a token.
-func (d *Dialect) person(r *http.Request) (staff.By, error) {
-	if _, _, err := d.signedIn(r); err != nil {
-		return staff.By{}, err
-	}
-	return staff.By{Caller: httpkit.Caller(r, Door)}, nil
-}
-
-// serviceOrPerson is another service, or whoever shows a token.
-func (d *Dialect) serviceOrPerson(r *http.Request) (staff.By, error) {
-	service, err := d.byService(r)
-	if err != nil {
-		return staff.By{}, err
-	}
-	if !service {
-		return d.person(r)
-	}
-	return peerOf(r), nil
-}
+type asked func(w http.ResponseWriter, r *http.Request, who staff.By, q query) error
 
 // peerOf is the service that calls, after byService; in the audit log it is the client.
-func peerOf(r *http.Request) staff.By {
-	by := staff.By{Caller: httpkit.Caller(r, Door), Service: true}
+func (d *Dialect) peerOf(r *http.Request) staff.By {
+	by := staff.By{Caller: d.caller(r), Service: true}
 	by.ClientID = identity.ClientID(r.Header.Get("X-Internal-Name"))
 	return by
 }
@@ -143,7 +123,7 @@ func (d *Dialect) info() systemInfo {
 }
 
 // command answers POST /system. Its query means nothing (openwifi.md 1.14).
-func (d *Dialect) command(w http.ResponseWriter, r *http.Request, by staff.By, _ query) error {
+func (d *Dialect) command(w http.ResponseWriter, r *http.Request, who staff.By, _ query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -154,7 +134,7 @@ func (d *Dialect) command(w http.ResponseWriter, r *http.Request, by staff.By, _
 	}
 	switch strings.ToLower(command) {
 	case "setloglevel":
-		return d.setLevels(w, r, by, body)
+		return d.setLevels(w, r, who, body)
 	case "getloglevels":
 		list := tagList{}
 		for _, part := range logs.Subsystems() {
@@ -170,12 +150,12 @@ func (d *Dialect) command(w http.ResponseWriter, r *http.Request, by staff.By, _
 		}
 		return writeJSON(w, http.StatusOK, list)
 	case "reload":
-		return d.reload(w, r, by, body)
+		return d.reload(w, r, who, body)
 	}
 	return noCommand
 }
 
-func (d *Dialect) setLevels(w http.ResponseWriter, r *http.Request, by staff.By, body *object) error {
+func (d *Dialect) setLevels(w http.ResponseWriter, r *http.Request, who staff.By, body *object) error {
 	wrong := identity.Invalid.In("subsystems", "must be a list of objects with tag and value")
 	var list []struct{ Tag, Value *string }
 	if err := json.Unmarshal(body.fields["subsystems"], &list); err != nil || list == nil {
@@ -198,7 +178,7 @@ func (d *Dialect) setLevels(w http.ResponseWriter, r *http.Request, by staff.By,
 			to[part] = level
 		}
 	}
-	if err := d.System.SetLevels(r.Context(), by, to); err != nil {
+	if err := d.System.SetLevels(r.Context(), who, to); err != nil {
 		return err
 	}
 	return writeDone(w, r)
@@ -213,7 +193,7 @@ func levelOf(word string) (logs.Level, bool) {
 	return 0, false
 }
 
-func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, by staff.By, body *object) error {
+func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, who staff.By, body *object) error {
 	var list []*string
 	if err := json.Unmarshal(body.fields["subsystems"], &list); err != nil || list == nil {
 		return identity.Invalid.In("subsystems", "must be a list of names")
@@ -229,7 +209,7 @@ func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, by staff.By, bo
 			parts = append(parts, logs.Subsystem(strings.ToLower(*name)))
 		}
 	}
-	if err := d.System.Reload(r.Context(), by, parts); err != nil {
+	if err := d.System.Reload(r.Context(), who, parts); err != nil {
 		return err
 	}
 	return writeDone(w, r)
@@ -237,13 +217,13 @@ func (d *Dialect) reload(w http.ResponseWriter, r *http.Request, by staff.By, bo
 
 // services answers GET /systemServices: where the other services are and what opens them. With root's token the keys are blank
 // (openwifi.md 1.13).
-func (d *Dialect) services(w http.ResponseWriter, r *http.Request, by staff.By, _ query) error {
-	peers, err := d.System.Peers(r.Context(), by)
+func (d *Dialect) services(w http.ResponseWriter, r *http.Request, who staff.By, _ query) error {
+	peers, err := d.System.Peers(r.Context(), who)
 	if err != nil {
 		return err
 	}
 	list := serviceList{Version: 1, Services: []peer{}}
-	if by.Service {
+	if who.Service {
 		list.Key = d.Key.Reveal()
 	}
 	for _, p := range peers {
@@ -251,7 +231,7 @@ func (d *Dialect) services(w http.ResponseWriter, r *http.Request, by staff.By, 
 			continue
 		}
 		out := peer{PrivateURI: p.PrivateURI, PublicURI: p.PublicURI}
-		if by.Service {
+		if who.Service {
 			out.Token = p.Key.Reveal()
 			if out.Token == "" && d.Derived {
 				out.Token = derive(p.PublicURI)
@@ -264,7 +244,7 @@ func (d *Dialect) services(w http.ResponseWriter, r *http.Request, by staff.By, 
 
 // join answers PUT /systemServices, which is ours: a service announces itself, and does so again before the time is up.
 func (d *Dialect) join(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.service(r)
+	who, err := d.service(r)
 	if err != nil {
 		return err
 	}
@@ -283,7 +263,7 @@ func (d *Dialect) join(w http.ResponseWriter, r *http.Request) error {
 	if strings.EqualFold(in.Type, ownType) {
 		return identity.Invalid.In("type", "is this service's own")
 	}
-	out, err := d.System.Join(r.Context(), by, in)
+	out, err := d.System.Join(r.Context(), who, in)
 	if err != nil {
 		return err
 	}
@@ -292,7 +272,7 @@ func (d *Dialect) join(w http.ResponseWriter, r *http.Request) error {
 
 // leave answers DELETE /systemServices.
 func (d *Dialect) leave(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.service(r)
+	who, err := d.service(r)
 	if err != nil {
 		return err
 	}
@@ -308,7 +288,7 @@ func (d *Dialect) leave(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := d.System.Leave(r.Context(), by, kind, uri); err != nil {
+	if err := d.System.Leave(r.Context(), who, kind, uri); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)
@@ -321,18 +301,18 @@ func (d *Dialect) service(r *http.Request) (staff.By, error) {
 	if err == nil && !service {
 		err = identity.ClientMissing
 	}
-	return peerOf(r), err
+	return d.peerOf(r), err
 }
 
 // knownSecrets are the names that UIs ask for.
 var knownSecrets = []knownSecret{{"google.maps.apikey", "Key with which web pages load maps."}}
 
 // readSecret answers GET /systemSecret/{key}: one, all of them, or the names that pages know.
-func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
+func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, who staff.By, q query) error {
 	ctx := r.Context()
 	switch {
 	case q.flag("all"):
-		list, err := d.System.Secrets(ctx, by)
+		list, err := d.System.Secrets(ctx, who)
 		if err != nil {
 			return err
 		}
@@ -342,12 +322,12 @@ func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, by staff.By
 		}
 		return writeJSON(w, http.StatusOK, out)
 	case q.flag("dictionary"):
-		if err := d.System.MayReadSecrets(ctx, by); err != nil {
+		if err := d.System.MayReadSecrets(ctx, who); err != nil {
 			return err
 		}
 		return writeJSON(w, http.StatusOK, secretDictionary{knownSecrets})
 	}
-	s, err := d.System.Secret(ctx, by, r.PathValue("key"))
+	s, err := d.System.Secret(ctx, who, r.PathValue("key"))
 	if err != nil {
 		return err
 	}
@@ -355,7 +335,7 @@ func (d *Dialect) readSecret(w http.ResponseWriter, r *http.Request, by staff.By
 }
 
 // saveSecret answers PUT /systemSecret/{key}. The value is better sent in the body: queries stand in the logs of proxies.
-func (d *Dialect) saveSecret(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
+func (d *Dialect) saveSecret(w http.ResponseWriter, r *http.Request, who staff.By, q query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -370,14 +350,14 @@ func (d *Dialect) saveSecret(w http.ResponseWriter, r *http.Request, by staff.By
 		}
 	}
 	s := system.Secret{Key: r.PathValue("key"), Value: identity.Secret(value)}
-	if err := d.System.SaveSecret(r.Context(), by, s); err != nil {
+	if err := d.System.SaveSecret(r.Context(), who, s); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, secret{s.Key, value})
 }
 
-func (d *Dialect) deleteSecret(w http.ResponseWriter, r *http.Request, by staff.By, _ query) error {
-	if err := d.System.DeleteSecret(r.Context(), by, r.PathValue("key")); err != nil {
+func (d *Dialect) deleteSecret(w http.ResponseWriter, r *http.Request, who staff.By, _ query) error {
+	if err := d.System.DeleteSecret(r.Context(), who, r.PathValue("key")); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)

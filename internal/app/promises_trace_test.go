@@ -222,6 +222,19 @@ func deeds() []deed {
 	web("stranger: a client ends a session", []string{"session.end ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
 		return formOf("/oauth2/revoke", "token", h.print(t, nxRefresh, login), "client_id", "robot", "client_secret", clientSecret)(t, h, "")
 	})
+	ours := func(name, row, method, target, body string) {
+		all = append(all, deed{name: name, rows: []string{row}, prepare: func(t *testing.T, h *house) (func() bool, identity.SubjectID, identity.SubjectID) {
+			bearer := h.print(t, wifiAccess, "root@example.test")
+			if method == "DELETE" {
+				h.must(t, request{method: "PUT", target: target, body: `{"value":"x"}`, bearer: bearer})
+			}
+			return h.asked(request{method: method, target: target, body: body, bearer: bearer}), rootID, rootID
+		}})
+	}
+	ours("setting log levels", "system.levels ok", "POST", "/api/v1/system", `{"command":"setloglevel","subsystems":[{"tag":"keys","value":"trace"}]}`)
+	ours("reloading", "system.reload ok", "POST", "/api/v1/system", `{"command":"reload","subsystems":["sessions"]}`)
+	ours("keeping a secret", "secret.save ok", "PUT", "/api/v1/systemSecret/maps", `{"value":"x"}`)
+	ours("forgetting a secret", "secret.delete ok", "DELETE", "/api/v1/systemSecret/maps", "")
 	all = append(all, deed{
 		name: "registration", rows: []string{"signup ok", "subject.create ok", "organisation.create ok", "membership.save ok"},
 		prepare: func(t *testing.T, h *house) (func() bool, identity.SubjectID, identity.SubjectID) {

@@ -70,7 +70,7 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 		Profiles: profiles, Recovery: links, Manage: people, Staff: operators,
 		UI: "https://ui.example.com",
 		System: &system.Service{
-			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Role, Now: c.Clock.Now,
+			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Words.RoleOf, Now: c.Clock.Now,
 			Levels:  logs.NewLevels(logs.Information),
 			Reloads: map[logs.Subsystem]func(context.Context) error{logs.Keys: func(context.Context) error { return nil }},
 			Process: system.Process{

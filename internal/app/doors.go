@@ -66,7 +66,8 @@ func (h *House) doors(ctx context.Context) error {
 		},
 		OpenWiFi: &openwifi.Dialect{
 			Prefix: h.Config.OpenWiFi.Prefix, Origins: h.Config.OpenWiFi.CORSOrigins, PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
-			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: h.log, Now: h.now,
+			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Manage: h.Manage, Enrol: h.Enrol, APIKeys: h.APIKeys, Log: h.log, Now: h.now,
+			TOTPIssuer: h.Config.OpenWiFi.TOTPIssuer,
 		},
 		OIDC: &oidc.Dialect{
 			// Its documents name addresses, so the issuer holds the prefix below which they are served.

@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/apikey"
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
 	"gatehouse/internal/core/manage"
@@ -62,6 +64,8 @@ type House struct {
 	Recovery  *recovery.Service
 	Manage    *manage.Service
 	Profiles  *profile.Service
+	Enrol     *enrol.Service
+	APIKeys   *apikey.Service
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
@@ -165,6 +169,10 @@ func (h *House) core(o Options) error {
 	h.Recovery = &recovery.Service{Store: h.Store, Passwords: h.Passwords, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand}
 	h.Manage = &manage.Service{Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
+	h.Enrol = &enrol.Service{Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
+	h.APIKeys = &apikey.Service{
+		Store: h.Store, Log: h.Audit, Limits: apikey.Limits{Failures: limits.AddressFailures, Window: limits.AddressWindow}, Now: h.now, Rand: h.rand,
+	}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,
 	}
@@ -199,7 +207,7 @@ func (h *House) listen() {
 // Run does the house's own work until ctx ends: the feed, the idle clocks, sealing, mail, rotation and sweeping.
 func (h *House) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, work := range []func(context.Context){h.Feed.Run, h.Ring.Run, h.Sessions.Run, h.Sealer.Run, h.Worker.Run, h.upkeep} {
+	for _, work := range []func(context.Context){h.Feed.Run, h.Ring.Run, h.Sessions.Run, h.APIKeys.Run, h.Sealer.Run, h.Worker.Run, h.upkeep} {
 		all.Go(func() { work(ctx) })
 	}
 	all.Wait()

@@ -15,6 +15,9 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/apikey"
+	"gatehouse/internal/core/enrol"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
@@ -46,8 +49,13 @@ type Dialect struct {
 	SignIn   *signin.Service
 	Sessions *session.Service
 	Profiles *profile.Service
+	Manage   *manage.Service
+	Enrol    *enrol.Service
+	APIKeys  *apikey.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
+	// TOTPIssuer is what authenticator apps show.
+	TOTPIssuer string
 
 	once   sync.Once
 	calls  httpkit.Windows
@@ -92,11 +100,11 @@ func (d *Dialect) pageRoutes() []httpkit.Route {
 // ServiceRoutes are the operations of the internal listener: those that a service key opens (openwifi.md 1.3). A bearer token
 // counts there as it does on the public one.
 func (d *Dialect) ServiceRoutes() httpkit.Door {
-	return d.mount(
+	return d.mount(append(d.ownServiceRoutes(),
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
 		httpkit.Route{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
 		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForService),
-	)
+	)...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {

@@ -9,10 +9,14 @@ import (
 	"time"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/apikey"
 	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/enrol"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/password"
+	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/store/storetest"
@@ -39,8 +43,12 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	c.Passwords.DoorRule = map[identity.Door]identity.PasswordRule{openwifi.Door: openwifi.PasswordRule}
 	h := &house{Core: c, door: &openwifi.Dialect{
 		Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
-		Profiles: &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now},
+		Profiles: &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now}, TOTPIssuer: cfg.OpenWiFi.TOTPIssuer,
 	}}
+	log, random := c.SignIn.Log, c.SignIn.Rand
+	h.door.Manage = &manage.Service{Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: log, Box: c.Box, Now: c.Clock.Now, Rand: random}
+	h.door.Enrol = &enrol.Service{Store: c.Store, Manage: h.door.Manage, Profiles: h.door.Profiles, Log: log, Box: c.Box, Now: c.Clock.Now, Rand: sameSecret{}}
+	h.door.APIKeys = &apikey.Service{Store: c.Store, Log: log, Limits: apikey.Limits{Failures: 100, Window: 15 * time.Minute}, Now: c.Clock.Now, Rand: random}
 	for _, f := range change {
 		f(h.door)
 	}
@@ -84,6 +92,7 @@ const (
 	waits  = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a03"
 	chief  = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a04"
 	nobody = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a05"
+	ruler  = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a06"
 )
 
 // world puts the people and services of the stories there.
@@ -107,6 +116,7 @@ func (h *house) world(t testing.TB) {
 	})
 	h.person(t, chief, "chief@example.com", "Quiet-Sky-11", role(`{"role":"admin"}`))
 	h.person(t, nobody, "plain@example.com", "Quiet-Sky-11", nil)
+	h.person(t, ruler, "root@example.com", "Quiet-Sky-11", func(s *identity.Subject, _ *identity.Credential) { s.Superadmin = true })
 	h.Update(func(tx identity.Tx) error {
 		for _, s := range []identity.Service{
 			{Type: "owsec", PublicURI: "https://sec.example.com:16001"},
@@ -120,6 +130,26 @@ func (h *house) world(t testing.TB) {
 		}
 		return nil
 	})
+}
+
+// sameSecret makes every secret of an authenticator the one that coretest has codes of, which repeats after ten bytes.
+type sameSecret struct{}
+
+func (sameSecret) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = "1234567890"[i%10]
+	}
+	return len(p), nil
+}
+
+// codeIn is what an authenticator with that secret will show.
+func (h *house) codeIn(t testing.TB, wait time.Duration) string {
+	t.Helper()
+	code, err := totp.Code(coretest.Secret, h.Clock.Now().Add(wait))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
 }
 
 // call is one request; headers come in pairs.

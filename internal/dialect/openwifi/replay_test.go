@@ -3,6 +3,7 @@ package openwifi_test
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 
@@ -16,6 +17,7 @@ func TestStories(t *testing.T) {
 		t.Fatal(err)
 	}
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder) // the policies, as text
+	openapi3filter.RegisterBodyDecoder("image/svg+xml", openapi3filter.FileBodyDecoder)
 	dialecttest.Replay(t, dialecttest.Options{Spec: spec, NewHouse: func(t *testing.T, story string) dialecttest.House {
 		h := newHouse(t, func(d *openwifi.Dialect) {
 			if story == "limit" {
@@ -25,7 +27,9 @@ func TestStories(t *testing.T) {
 		h.world(t)
 		return dialecttest.House{
 			Public: h.public, Service: h.service, Advance: h.Clock.Advance,
-			Captured: map[string]string{"code": h.Code(), "key": serviceKey},
+			Captured: map[string]string{
+				"code": h.Code(), "next": h.codeIn(t, 30*time.Second), "later": h.codeIn(t, time.Minute), "late": h.codeIn(t, 16*time.Minute), "key": serviceKey,
+			},
 		}
 	}})
 }

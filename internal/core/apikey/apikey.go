@@ -60,7 +60,7 @@ var (
 	ErrName    = identity.Invalid.In("name", fmt.Sprintf("must be 1 to %d letters and digits", maxName))
 	ErrTaken   = identity.Conflict.Because("there is a key of that name")
 	ErrTooMany = identity.Conflict.Because(fmt.Sprintf("there are %d keys already", MaxKeys))
-	ErrEnd     = identity.Invalid.In("expiresOn", "must lie in the future, and not more than a hundred years ahead")
+	ErrEnd     = identity.Invalid.Because("the end must lie in the future, and not more than a hundred years ahead")
 )
 
 // Access is what a key may do with a service.

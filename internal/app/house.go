@@ -199,7 +199,8 @@ func (h *House) core(o Options) error {
 		Offers: h.offers, Proven: h.Phones.ProvenIn, Stale: h.Feed.Stale, Now: h.now,
 	}
 	h.SignUp = &signup.Service{
-		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,
+		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Recovery: h.Recovery, Log: h.Audit,
+		Now: h.now, Founder: founder,
 	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}

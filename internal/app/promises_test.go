@@ -23,6 +23,7 @@ import (
 	"gatehouse/internal/app/apptest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/dialect/insights"
 	"gatehouse/internal/dialect/nx"
@@ -77,6 +78,8 @@ subjects:
     memberships: [{organisation: acme}]
     factors: {totp: ` + sharedSecret + `}
   - {email: root@example.test, id: ` + string(rootID) + `, name: Root, password: *password, superadmin: true}
+  - {email: sue@customer.test, name: Sue, kind: customer, password: *password}
+  - {email: sam@customer.test, name: Sam, kind: customer, password: *password}
   - {email: suspended@example.test, password: *password, suspended: true}
   - {email: unverified@example.test, password: *password, must_verify: true, verified: false}
   - {email: due@example.test, password: *password, must_change_password: true}
@@ -293,9 +296,12 @@ var signIns = map[identity.Door]func(login, password string) request{
 	openwifi.Door: func(login, password string) request {
 		return request{method: "POST", target: "/api/v1/oauth2", body: object("userId", login, "password", password)}
 	},
+	openwifi.SubscriberDoor: func(login, password string) request {
+		return request{method: "POST", target: "/api/v1/suboauth2", body: object("userId", login, "password", password)}
+	},
 }
 
-// doors lists those of signIns in a fixed order.
+// doors lists those of signIns that let everybody in, in a fixed order.
 var doors = []identity.Door{nx.Door, insights.Door, titan.Door, openwifi.Door}
 
 // code is what tia's authenticator shows, in a time step of its own for each call: no code works twice.
@@ -324,17 +330,19 @@ const (
 	titanSpent                      = "titan spent" // of the generation before, its grace over
 	wifiAccess, wifiRefresh         = "openwifi access", "openwifi refresh"
 	wifiChallenge                   = "openwifi challenge"
+	wifiReset, wifiVerify           = "openwifi reset link", "openwifi verification link"
+	subAccess, subRefresh           = "openwifi-sub access", "openwifi-sub refresh"
 	oidcOwn, oidcAccess, oidcRefr   = "oidc client's own", "oidc access", "oidc refresh"
 )
 
 var tokenKinds = []string{
 	nxAccess, nxRefresh, nxOldRefresh, nxReset, insightsAccess, insightsRefresh, titanFull, titanCode, titanSpent,
-	wifiAccess, wifiRefresh, wifiChallenge, oidcOwn, oidcAccess, oidcRefr,
+	wifiAccess, wifiRefresh, wifiChallenge, wifiReset, wifiVerify, subAccess, subRefresh, oidcOwn, oidcAccess, oidcRefr,
 }
 
 // ofTicket says which kinds belong to somebody half way in.
 func ofTicket(kind string) bool {
-	return kind == titanCode || kind == wifiChallenge || kind == nxReset
+	return kind == titanCode || kind == wifiChallenge || kind == nxReset || kind == wifiReset || kind == wifiVerify
 }
 
 // print gets a fresh token of a kind, of the person with the login; where a second factor is asked for she has one.
@@ -382,6 +390,23 @@ func (h *house) printed(t testing.TB, kind, login string) string {
 		return from(openwifi.Door, "refresh_token")
 	case wifiChallenge:
 		return from(openwifi.Door, "uuid")
+	case subAccess, subRefresh:
+		if !strings.HasSuffix(login, "@customer.test") {
+			login = "sue@customer.test" // nobody else comes in there
+		}
+		return from(openwifi.SubscriberDoor, map[string]string{subAccess: "access_token", subRefresh: "refresh_token"}[kind])
+	case wifiReset: // of somebody new, who is mailed as often as this is asked
+		_, login := h.newPerson(t, false)
+		h.must(t, request{method: "POST", target: "/api/v1/oauth2?forgotPassword=true", body: object("userId", login), from: h.newNetwork()})
+		return h.mailedTo(t, login, "&id=")
+	case wifiVerify: // the same, since she may not sign in before she follows it
+		id, login := h.newPerson(t, false)
+		if _, err := h.Recovery.StartVerification(t.Context(), identity.Caller{Door: openwifi.Door}, id, recovery.Link{
+			TTL: 24 * time.Hour, Form: recovery.UUIDSecret, Address: func(s identity.Secret) string { return "https://sec.example.test/?a=b&id=" + s.Reveal() },
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return h.mailedTo(t, login, "&id=")
 	case oidcOwn:
 		return h.must(t, request{method: "POST", target: "/oauth2/token", contentType: formType, body: form("grant_type", "client_credentials",
 			"client_id", "robot", "client_secret", clientSecret)}).at("access_token")
@@ -417,6 +442,18 @@ func (h *house) resetLink(t testing.TB, login string) string {
 	}
 	_, rest, _ := strings.Cut(mails[len(mails)-1].Text, "token=")
 	return strings.Fields(rest)[0]
+}
+
+// mailedTo gives what stands behind a word in the link that somebody new was mailed.
+func (h *house) mailedTo(t testing.TB, login, word string) string {
+	t.Helper()
+	for _, m := range h.Mails(t) {
+		if _, rest, found := strings.Cut(m.Text, word); found && m.Recipient == login {
+			return strings.Fields(rest)[0]
+		}
+	}
+	t.Fatalf("no mail to %s", login)
+	return ""
 }
 
 // holderOf is whose token of a kind the tests use: only somebody with a second factor gets half way.
@@ -481,6 +518,12 @@ func formOf(target string, pairs ...string) func(testing.TB, *house, string) req
 	}
 }
 
+func linkTo(action string) func(testing.TB, *house, string) request {
+	return func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/actionLink?" + form("action", action, "id", token)}
+	}
+}
+
 func jsonOf(target string, pairs ...string) func(testing.TB, *house, string) request {
 	return func(t testing.TB, h *house, token string) request {
 		filled := slices.Clone(pairs)
@@ -541,6 +584,39 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "token", job: "requirements", make: plain("POST", "/api/v1/oauth2?requirements=true", "")},
 	{door: openwifi.Door, op: "token", job: "refresh", takes: []string{wifiRefresh}, inBody: true, make: jsonOf("/api/v1/oauth2?grant_type=refresh_token", "refreshToken", "{token}")},
 	{door: openwifi.Door, op: "token", job: "challenge", takes: []string{wifiChallenge}, inBody: true, make: jsonOf("/api/v1/oauth2?completeMFAChallenge=true", "uuid", "{token}", "answer", "{code}")},
+	{door: openwifi.Door, op: "token", job: "forgotten", make: jsonOf("/api/v1/oauth2?forgotPassword=true", "userId", "eve@works.test")},
+	{door: openwifi.Door, op: "openLink", job: "reset", takes: []string{wifiReset}, inBody: true, make: linkTo("password_reset")},
+	{door: openwifi.Door, op: "openLink", job: "verify", takes: []string{wifiVerify}, inBody: true, make: linkTo("email_verification")},
+	{door: openwifi.Door, op: "submitLink", takes: []string{wifiReset}, inBody: true, make: formOf("/api/v1/actionLink?action=password_reset", "id", "{token}", "password1", anotherOne, "password2", anotherOne)},
+	{door: openwifi.Door, op: "getSubscribers", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/subusers?limit=3", "")},
+	{door: openwifi.Door, op: "getSubscribers", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/subusers?countOnly=true", bearer: token, service: true}
+	}},
+	{door: openwifi.Door, op: "getSubscriber", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/subuser/sue@customer.test?byEmail=true", "")},
+	{door: openwifi.Door, op: "createSubscriber", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
+		return request{method: "POST", target: "/api/v1/subuser/0", bearer: token, body: object("email", h.newAddress(t), "name", "New", "currentPassword", passphrase)}
+	}},
+	{door: openwifi.Door, op: "updateSubscriber", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
+		return request{method: "PUT", target: "/api/v1/subuser/" + string(h.newCustomer(t)), bearer: token, body: `{"name":"Mia","description":"first","locale":"en"}`}
+	}},
+	{door: openwifi.Door, op: "deleteSubscriber", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
+		return request{method: "DELETE", target: "/api/v1/subuser/" + string(h.newCustomer(t)), bearer: token}
+	}},
+	{door: openwifi.Door, op: "signUp", make: func(t testing.TB, h *house, _ string) request {
+		return request{method: "POST", target: "/api/v1/signup?" + form("email", h.newAddress(t), "signupUUID", string(acme), "owner", string(works), "operatorName", "Harbour Net"), from: h.newNetwork()}
+	}},
+	{door: openwifi.Door, op: "subscriberToken", job: "sign in", make: jsonOf("/api/v1/suboauth2", "userId", "sue@customer.test", "password", passphrase)},
+	{door: openwifi.Door, op: "subscriberToken", job: "refresh", takes: []string{subRefresh}, inBody: true, make: jsonOf("/api/v1/suboauth2?grant_type=refresh_token", "refreshToken", "{token}")},
+	{door: openwifi.Door, op: "subscriberMe", takes: []string{subAccess}, make: plain("GET", "/api/v1/suboauth2?me=true", "")},
+	{door: openwifi.Door, op: "subscriberSignOut", takes: []string{subAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "DELETE", target: "/api/v1/suboauth2/" + url.PathEscape(token), bearer: token}
+	}},
+	{door: openwifi.Door, op: "validateSubToken", takes: []string{subAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/validateSubToken?" + form("token", token), bearer: token}
+	}},
+	{door: openwifi.Door, op: "validateSubToken", job: "by an administrator", takes: []string{subAccess}, inBody: true, make: func(t testing.TB, h *house, token string) request {
+		return request{method: "GET", target: "/api/v1/validateSubToken?" + form("token", token), bearer: h.print(t, wifiAccess, "bob@example.test")}
+	}},
 	{door: openwifi.Door, op: "me", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/oauth2?me=true", "")},
 	{door: openwifi.Door, op: "signOut", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
 		return request{method: "DELETE", target: "/api/v1/oauth2/" + token, bearer: token}
@@ -609,7 +685,8 @@ func asks(kind string) recipe {
 	name := map[string]string{
 		nxAccess: "nx configuration", nxRefresh: "nx refresh", nxOldRefresh: "nx refresh", nxReset: "nx openReset",
 		insightsAccess: "insights sites", insightsRefresh: "insights token refresh", titanFull: "titan ping", titanSpent: "titan ping", titanCode: "titan enterCode",
-		wifiAccess: "openwifi me", wifiRefresh: "openwifi token refresh", wifiChallenge: "openwifi token challenge", oidcRefr: "oidc token refresh",
+		wifiAccess: "openwifi me", wifiRefresh: "openwifi token refresh", wifiChallenge: "openwifi token challenge",
+		wifiReset: "openwifi openLink reset", wifiVerify: "openwifi openLink verify", subAccess: "openwifi subscriberMe", subRefresh: "openwifi subscriberToken refresh", oidcRefr: "oidc token refresh",
 	}[kind]
 	for _, r := range recipes {
 		if r.name() == name {
@@ -660,6 +737,16 @@ func (h *house) newNetwork() string {
 	defer addresses.Unlock()
 	addresses.n++
 	return fmt.Sprintf("10.%d.%d.%d", addresses.n>>16&255, addresses.n>>8&255, addresses.n&255)
+}
+
+// newCustomer makes somebody whom the operator serves.
+func (h *house) newCustomer(t testing.TB) identity.SubjectID {
+	t.Helper()
+	s, err := h.Manage.Create(t.Context(), identity.Caller{Door: "cli"}, manage.NewSubject{Kind: identity.Customer, Email: h.newAddress(t), Name: "New", Verified: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.ID
 }
 
 // newPerson makes somebody with passphrase, of ACME; with a second factor if asked.

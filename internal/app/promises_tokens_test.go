@@ -431,6 +431,7 @@ func TestTokensEnd(t *testing.T) {
 		insightsRefresh: h.Config.Insights.RefreshLife, titanFull: h.Config.Titan.IdleLife, titanCode: 10 * time.Minute,
 		wifiAccess: h.Config.OpenWiFi.TokenLife, wifiRefresh: h.Config.OpenWiFi.RefreshLife, wifiChallenge: 5 * time.Minute,
 		oidcOwn: h.Config.OIDC.AccessLife, oidcAccess: h.Config.OIDC.AccessLife, oidcRefr: h.Config.OIDC.RefreshLife, nxReset: time.Hour,
+		wifiReset: 24 * time.Hour, wifiVerify: 24 * time.Hour, subAccess: h.Config.OpenWiFi.TokenLife, subRefresh: h.Config.OpenWiFi.RefreshLife,
 	}
 	for kind, life := range lives {
 		begun := h.Clock.Now()

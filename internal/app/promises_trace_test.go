@@ -196,6 +196,14 @@ func deeds() []deed {
 		h.print(t, nxAccess, login)
 		return request{method: "POST", target: "/auth/authenticate/reset-password", body: object("Token", h.resetLink(t, login), "Password", anotherOne)}
 	})
+	web("stranger: asking for a link at openwifi", []string{"recovery.request ok"}, func(_ *testing.T, _ *house, _ identity.SubjectID, login string) request {
+		return request{method: "POST", target: "/api/v1/oauth2?forgotPassword=true", body: object("userId", login)}
+	})
+	web("reset by link at openwifi", []string{"password.set ok", "session.end ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
+		h.print(t, nxAccess, login)
+		h.must(t, request{method: "POST", target: "/api/v1/oauth2?forgotPassword=true", body: object("userId", login)})
+		return formOf("/api/v1/actionLink?action=password_reset", "id", h.mailedTo(t, login, "&id="), "password1", anotherOne, "password2", anotherOne)(t, h, "")
+	})
 	web("stranger: a refresh token that comes again", []string{"token.reuse token reused", "session.end ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
 		in := asks(wifiRefresh).make(t, h, h.print(t, wifiRefresh, login))
 		h.must(t, in)

@@ -201,6 +201,12 @@ func (s *Service) SendReset(ctx context.Context, caller identity.Caller, id iden
 	return s.Store.Update(ctx, func(tx identity.Tx) error { return s.SendResetIn(ctx, tx, caller, id, link) })
 }
 
+// SendWelcomeIn mails somebody who was just made a link that confirms her address and lets her choose her first password, spent by
+// Reset. The caller bounds how often. Its refusal is Throttled.
+func (s *Service) SendWelcomeIn(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject, link Link) error {
+	return s.sendAnew(ctx, tx, caller, credential.ResetTicket, verifyTemplate, subject, link)
+}
+
 // ResetInput spends a link.
 type ResetInput struct {
 	Caller      identity.Caller

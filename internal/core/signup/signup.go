@@ -11,6 +11,7 @@ import (
 	"gatehouse/internal/core/credential"
 	"gatehouse/internal/core/login"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/identity"
@@ -22,6 +23,7 @@ type Service struct {
 	Manage    *manage.Service
 	Passwords *credential.Passwords
 	Sessions  *session.Service
+	Recovery  *recovery.Service
 	Log       *audit.Log
 	Now       func() time.Time
 	// Founder is what doors keep of the membership of somebody who made her organisation; each door's own JSON. May be nil.
@@ -67,7 +69,7 @@ func (s *Service) Register(ctx context.Context, in Input) (signin.Outcome, error
 	if err := s.look(ctx, in); err != nil {
 		return signin.Outcome{}, err
 	}
-	if err := s.count(ctx, in); err != nil {
+	if err := s.count(ctx, in.Caller); err != nil {
 		return signin.Outcome{}, err
 	}
 	hash, err := s.Passwords.Hasher.Hash(ctx, in.Password)
@@ -110,8 +112,8 @@ func (s *Service) look(ctx context.Context, in Input) error {
 }
 
 // count takes one of the network's registrations, whatever comes of it: each would tell whether an address has an account.
-func (s *Service) count(ctx context.Context, in Input) error {
-	network := in.Caller.Network()
+func (s *Service) count(ctx context.Context, caller identity.Caller) error {
+	network := caller.Network()
 	if network == "" {
 		return nil
 	}

@@ -10,8 +10,10 @@ import (
 
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/signup"
+	"gatehouse/internal/deliver"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/store/storetest"
 )
@@ -19,11 +21,13 @@ import (
 func newService(t *testing.T, store identity.Store) (*coretest.Core, *signup.Service) {
 	core := coretest.New(t, store)
 	core.Passwords.Rand = core.SignIn.Rand // ids of one kind come from one source, or two would be equal
+	people := &manage.Service{Store: store, Passwords: core.Passwords, Sessions: core.Sessions, Log: core.Passwords.Log, Box: core.Box,
+		Now: core.Clock.Now, Rand: core.SignIn.Rand}
 	return core, &signup.Service{
 		Store: store, Passwords: core.Passwords, Sessions: core.Sessions, Log: core.Passwords.Log, Now: core.Clock.Now,
-		Founder: identity.Attributes{"titan": []byte(`{"role":"owner"}`)},
-		Manage: &manage.Service{Store: store, Passwords: core.Passwords, Sessions: core.Sessions, Log: core.Passwords.Log, Box: core.Box,
-			Now: core.Clock.Now, Rand: core.SignIn.Rand},
+		Founder: identity.Attributes{"titan": []byte(`{"role":"owner"}`)}, Manage: people,
+		Recovery: &recovery.Service{Store: store, Passwords: core.Passwords, Manage: people, Log: core.Passwords.Log, Now: core.Clock.Now, Rand: core.SignIn.Rand,
+			Mailer: &deliver.Outbox{Store: store, Box: core.Box, Templates: deliver.BuiltIn(), Now: core.Clock.Now, Rand: core.SignIn.Rand}},
 	}
 }
 

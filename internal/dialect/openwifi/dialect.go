@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
+	"gatehouse/internal/core/signup"
 	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/core/token"
@@ -55,6 +56,7 @@ type Dialect struct {
 	UI       string // address of the controller's web UI, for pages that build links
 	System   *system.Service
 	SignIn   *signin.Service
+	SignUp   *signup.Service
 	Recovery *recovery.Service
 	Sessions *session.Service
 	Profiles *profile.Service
@@ -62,7 +64,8 @@ type Dialect struct {
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 
-	subscribers bool    // this is the door's other half; see forSubscribers
+	subscribers bool    // this is the door's other half, where subscribers sign in; see forSubscribers
+	customers   bool    // its operations are about subscribers, whoever asks; see aboutSubscribers
 	shared      *shared // by both halves
 }
 
@@ -122,8 +125,7 @@ func (d *Dialect) ServiceRoutes() httpkit.Door {
 	return d.mount(slices.Concat([]httpkit.Route{
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
 		{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
-		d.route(http.MethodGet, base+"/validateSubToken", "validateSubToken", d.validateSubscriberForService),
-	}, d.systemServiceRoutes(), d.userReads(d.byOrService))...)
+	}, d.systemServiceRoutes(), d.userReads(d.byOrService), d.subscriberServiceRoutes())...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {

@@ -51,6 +51,7 @@ const (
 	notBuilt      = 1062
 	smsOff        = 1084
 	mailOff       = 1085
+	notSignedUp   = 1091
 )
 
 // answer is this door's word for one Kind.

@@ -15,6 +15,7 @@ import (
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
+	"gatehouse/internal/core/signup"
 	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
@@ -79,6 +80,9 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 					return system.Resources{Files: 42, Resident: 51200 << 10, PeakResident: 60416 << 10, AddressSpace: 1228800 << 10, PeakAddresses: 1259520 << 10}
 				},
 			},
+		},
+		SignUp: &signup.Service{
+			Store: c.Store, Manage: people, Passwords: c.Passwords, Sessions: c.Sessions, Recovery: links, Log: c.Passwords.Log, Now: c.Clock.Now,
 		},
 	}}
 	for _, f := range change {
@@ -205,6 +209,18 @@ func (h *house) reset(t testing.TB, login string) string {
 	}
 	return h.mailed(t, "password_reset", login)
 }
+
+// signUp signs a subscriber up, and gives the link's id.
+func (h *house) signUp(t testing.TB, email string) string {
+	t.Helper()
+	if w := call(h.public, http.MethodPost, signUp+"&email="+email, ""); w.Code != http.StatusOK {
+		t.Fatalf("sign-up: %d %s", w.Code, w.Body)
+	}
+	return h.mailed(t, "signup_verification", email)
+}
+
+// signUp is all of a sign-up but the address.
+const signUp = "/api/v1/signup?signupUUID=7c0d0a0e-3c55-4a4e-9a0b-2d6f1d1c7e01&owner=7c0d0a0e-3c55-4a4e-9a0b-2d6f1d1c7e02&operatorName=Harbour+Net"
 
 // verification has somebody confirm her address, and gives the link's id.
 func (h *house) verification(t testing.TB, id identity.SubjectID) string {

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/recovery"
+	"gatehouse/internal/core/signup"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -22,13 +24,18 @@ import (
 const (
 	actionLink = base + "/actionLink"
 	linkTTL    = 24 * time.Hour
+	signUpTTL  = time.Hour
 	maxForm    = 16 << 10
+
+	maxOperator = 200 // bytes of an operator's name
 )
 
 // The actions of a link.
 const (
-	passwordReset     = "password_reset"
-	emailVerification = "email_verification"
+	passwordReset      = "password_reset"
+	emailVerification  = "email_verification"
+	signupVerification = "signup_verification" // shows the form that posts to …
+	signupCompletion   = "signup_completion"
 )
 
 // linkRoutes are /actionLink, /signup (openwifi.md 1.12, 2.7).
@@ -36,6 +43,7 @@ func (d *Dialect) linkRoutes() []httpkit.Route {
 	return []httpkit.Route{
 		d.pageRoute(http.MethodGet, "openLink", d.openLink),
 		d.pageRoute(http.MethodPost, "submitLink", d.submitLink),
+		d.route(http.MethodPost, base+"/signup", "signUp", d.signUp),
 	}
 }
 
@@ -72,7 +80,7 @@ func (d *Dialect) openLink(w http.ResponseWriter, r *http.Request) error {
 	}
 	named(r, action)
 	switch action {
-	case passwordReset:
+	case passwordReset, signupVerification:
 		_, holder, err := d.holder(r, id)
 		if err != nil {
 			return err
@@ -80,7 +88,10 @@ func (d *Dialect) openLink(w http.ResponseWriter, r *http.Request) error {
 		if !holder.Subject.SuspendedAt.IsZero() {
 			return identity.Suspended
 		}
-		return d.writePage(w, r, http.StatusOK, linkPage{form: id, rule: holder.Rule, locale: holder.Subject.Locale}, sayNew)
+		if action == signupVerification {
+			return d.writePage(w, r, http.StatusOK, linkPage{form: id, rule: holder.Rule, action: signupCompletion}, sayFirst)
+		}
+		return d.writePage(w, r, http.StatusOK, linkPage{form: id, rule: holder.Rule, action: action, locale: holder.Subject.Locale}, sayNew)
 	case emailVerification:
 		return d.verify(w, r, id)
 	}
@@ -140,15 +151,23 @@ func (d *Dialect) verify(w http.ResponseWriter, r *http.Request, id identity.Sec
 		if e := httpkit.EventOf(r); e != nil {
 			e.SubjectID = subject.ID
 		}
-		return d.writePage(w, r, http.StatusOK, linkPage{locale: subject.Locale}, sayVerified)
+		return d.writePage(w, r, http.StatusOK, linkPage{locale: subject.Locale, onward: d.onward(&subject)}, sayVerified)
 	}
 	return noLink
+}
+
+// onward is where the staff sign in. Subscribers have a portal of their own, which we do not know.
+func (d *Dialect) onward(s *identity.Subject) string {
+	if s.Kind == identity.Customer {
+		return ""
+	}
+	return d.UI
 }
 
 // submitLink answers POST /actionLink: the form of a new password. What it refuses leaves the link good.
 func (d *Dialect) submitLink(w http.ResponseWriter, r *http.Request) error {
 	action, _, err := linkOf(r)
-	if err != nil || action != passwordReset {
+	if err != nil || action != passwordReset && action != signupCompletion {
 		return noLink
 	}
 	named(r, action)
@@ -164,7 +183,7 @@ func (d *Dialect) submitLink(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	again := linkPage{form: id, rule: holder.Rule, locale: holder.Subject.Locale}
+	again := linkPage{form: id, rule: holder.Rule, action: action, locale: holder.Subject.Locale}
 	first := form.Get("password1")
 	if first != form.Get("password2") {
 		return d.writePage(w, r, http.StatusBadRequest, again, sayDiffer)
@@ -176,11 +195,57 @@ func (d *Dialect) submitLink(w http.ResponseWriter, r *http.Request) error {
 	}[identity.KindOf(err)]
 	switch {
 	case err == nil:
-		return d.writePage(w, r, http.StatusOK, linkPage{locale: holder.Subject.Locale}, sayDone)
+		return d.writePage(w, r, http.StatusOK, linkPage{locale: holder.Subject.Locale, onward: d.onward(&holder.Subject)}, sayDone)
 	case !mayRetry:
 		return err
 	}
 	return d.writePage(w, r, pageStatus(w.Header(), r, d.noted(r, err)), again, problem)
+}
+
+// signUp answers POST /signup: somebody becomes a subscriber (openwifi.md 2.7). All that she sends stands in the query.
+func (d *Dialect) signUp(w http.ResponseWriter, r *http.Request) error {
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	asked := map[string]string{"email": "", "signupUUID": "", "owner": "", "operatorName": ""}
+	for _, name := range []string{"email", "signupUUID", "owner", "operatorName"} {
+		if asked[name], err = q.text(name); err != nil {
+			return err
+		}
+		if asked[name] == "" {
+			return identity.Invalid.In(name, "is required")
+		}
+	}
+	for _, name := range []string{"signupUUID", "owner"} {
+		if asked[name] = strings.ToLower(asked[name]); !identity.ValidID(asked[name]) {
+			return identity.Invalid.In(name, "must be a UUID")
+		}
+	}
+	if audit.Line(asked["operatorName"], maxOperator) != asked["operatorName"] {
+		return identity.Invalid.In("operatorName", "must be one line of at most 200 bytes")
+	}
+	own, err := httpkit.Marshal(struct {
+		SigningUp string `json:"signingUp"`
+	}{asked["operatorName"] + ":" + asked["signupUUID"]})
+	if err != nil {
+		return err
+	}
+	subject, err := d.SignUp.Customer(r.Context(), signup.CustomerInput{
+		Caller: httpkit.Caller(r, SubscriberDoor), Email: strings.ToLower(asked["email"]), Owner: asked["owner"],
+		Locale: languageOf(r, ""), Attributes: identity.Attributes{Door: own}, Link: d.link(signupVerification, signUpTTL),
+	})
+	if identity.KindOf(err) == identity.Conflict {
+		return numbered{identity.Conflict.Because("this address is registered, or its sign-up is under way"), notSignedUp}
+	}
+	if err != nil {
+		return err
+	}
+	p, err := d.Profiles.Of(r.Context(), subject.ID)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, userOf(&p))
 }
 
 // refusePage says no to a person.
@@ -235,8 +300,10 @@ var (
 // linkPage is what a page is about.
 type linkPage struct {
 	form   identity.Secret // the link's id, where the form is shown; "": it is not
+	action string          // of the form
 	rule   identity.PasswordRule
 	locale string // of the person, where she is known
+	onward string // where she goes from here; may be ""
 }
 
 // printed is what the template reads.
@@ -249,6 +316,7 @@ type printed struct {
 	Pattern  string
 	Least    int
 	Rules    []string
+	Onward   string
 }
 
 // Style is a whole element, because the policy names the sum of what stands between its tags.
@@ -257,7 +325,7 @@ func (printed) Style() template.HTML { return "<style>" + linkStyle + "</style>"
 func (d *Dialect) writePage(w http.ResponseWriter, r *http.Request, status int, p linkPage, what say) error {
 	language := languageOf(r, p.locale)
 	words := languages[language]
-	out := printed{Language: language, Words: words, Say: words.says[what], Action: d.Prefix + actionLink + "?action=" + passwordReset}
+	out := printed{Language: language, Words: words, Say: words.says[what], Action: d.Prefix + actionLink + "?action=" + p.action, Onward: p.onward}
 	if p.form != "" {
 		out.Form, out.Pattern, out.Least, out.Rules = p.form.Reveal(), password.Pattern(p.rule), p.rule.MinLength, words.rules(p.rule)
 	}
@@ -301,6 +369,7 @@ type say int
 
 const (
 	sayNew say = iota
+	sayFirst
 	sayDiffer
 	sayWeak
 	sayReused
@@ -320,11 +389,11 @@ type saying struct {
 
 // phrases are one language's words.
 type phrases struct {
-	New, Again, Set, AsListed string
-	says                      [sayWrong + 1]saying
-	least, someClasses        string
-	allClasses, previous      string
-	hardToGuess, noCommon     string
+	New, Again, Set, AsListed, SignIn string
+	says                              [sayWrong + 1]saying
+	least, someClasses                string
+	allClasses, previous              string
+	hardToGuess, noCommon             string
 }
 
 // rules say what a new password must be.
@@ -347,13 +416,14 @@ func (p phrases) rules(rule identity.PasswordRule) []string {
 
 var languages = map[string]phrases{
 	english: {
-		New: "New password", Again: "The same again", Set: "Set the password", AsListed: "As the list above says",
+		New: "New password", Again: "The same again", Set: "Set the password", AsListed: "As the list above says", SignIn: "Sign in",
 		least: "at least %d characters", someClasses: "%d of these: an upper-case letter, a lower-case letter, a digit, another character",
 		allClasses:  "an upper-case letter (A–Z), a lower-case letter (a–z), a digit, and another character",
 		previous:    "none of your last %d",
 		hardToGuess: "hard to guess", noCommon: "neither a common one nor made of your name or address",
 		says: [...]saying{
 			sayNew:       {Title: "Set a new password"},
+			sayFirst:     {Title: "Choose a password"},
 			sayDiffer:    {Title: "Set a new password", Problem: "The two passwords differ. Please type them again."},
 			sayWeak:      {Title: "Set a new password", Problem: "This password does not fit the rule. Please choose another."},
 			sayReused:    {Title: "Set a new password", Problem: "You have used this password before. Please choose another."},
@@ -366,13 +436,14 @@ var languages = map[string]phrases{
 		},
 	},
 	"de": {
-		New: "Neues Passwort", Again: "Noch einmal dasselbe", Set: "Passwort setzen", AsListed: "Wie in der Liste darüber",
+		New: "Neues Passwort", Again: "Noch einmal dasselbe", Set: "Passwort setzen", AsListed: "Wie in der Liste darüber", SignIn: "Anmelden",
 		least: "mindestens %d Zeichen", someClasses: "%d davon: ein Großbuchstabe, ein Kleinbuchstabe, eine Ziffer, ein anderes Zeichen",
 		allClasses:  "ein Großbuchstabe (A–Z), ein Kleinbuchstabe (a–z), eine Ziffer und ein anderes Zeichen",
 		previous:    "keines Ihrer letzten %d",
 		hardToGuess: "schwer zu erraten", noCommon: "kein verbreitetes und keines aus Ihrem Namen oder Ihrer Adresse",
 		says: [...]saying{
 			sayNew:       {Title: "Neues Passwort setzen"},
+			sayFirst:     {Title: "Wählen Sie ein Passwort"},
 			sayDiffer:    {Title: "Neues Passwort setzen", Problem: "Die beiden Passwörter sind verschieden. Bitte geben Sie sie noch einmal ein."},
 			sayWeak:      {Title: "Neues Passwort setzen", Problem: "Dieses Passwort entspricht nicht der Regel. Bitte wählen Sie ein anderes."},
 			sayReused:    {Title: "Neues Passwort setzen", Problem: "Dieses Passwort hatten Sie schon einmal. Bitte wählen Sie ein anderes."},

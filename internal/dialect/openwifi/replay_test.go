@@ -36,6 +36,7 @@ func TestStories(t *testing.T) {
 			if err := h.people.Suspend(t.Context(), identity.Caller{Door: "cli"}, leaves, "left"); err != nil {
 				t.Fatal(err)
 			}
+			captured["signup"] = h.signUp(t, "new@example.net")
 			captured["subscriber"], captured["verify"] = h.reset(t, "sue@example.net"), h.verification(t, waits)
 		}
 		return dialecttest.House{Public: h.public, Service: h.service, Advance: h.Clock.Advance, Captured: captured}

@@ -107,9 +107,12 @@ func (d *Dialect) usersAsked(r *http.Request, by staff.By, q query) ([]profile.P
 				ids = append(ids, identity.SubjectID(id))
 			}
 		}
-		return d.Staff.ByIDs(r.Context(), by, identity.Person, ids)
+		return d.Staff.ByIDs(r.Context(), by, d.people(), ids)
 	}
-	page := staff.Query{Kind: identity.Person, Offset: q.number("offset", 0), Limit: q.number("limit", defaultPage)}
+	page := staff.Query{Kind: d.people(), Offset: q.number("offset", 0), Limit: q.number("limit", defaultPage)}
+	if page.Owner, err = d.ownerAsked(q); err != nil {
+		return nil, err
+	}
 	if page.Name, err = q.text("nameSearch"); err != nil {
 		return nil, err
 	}
@@ -135,9 +138,9 @@ func (d *Dialect) user(w http.ResponseWriter, r *http.Request, asks asker) error
 	}
 	var p profile.Profile
 	if q.flag("byEmail") {
-		p, err = d.Staff.ReadByEmail(r.Context(), by, identity.Person, string(id))
+		p, err = d.Staff.ReadByEmail(r.Context(), by, d.people(), string(id))
 	} else {
-		p, err = d.Staff.Read(r.Context(), by, identity.Person, id)
+		p, err = d.Staff.Read(r.Context(), by, d.people(), id)
 	}
 	if err != nil {
 		return err
@@ -184,7 +187,7 @@ func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request) error {
 		return value != nil && *value
 	}
 	in := staff.Person{
-		Kind: identity.Person, Email: text("email"), Role: body.choice("userRole"), Name: text("name"), Description: text("description"),
+		Kind: d.people(), Email: text("email"), Role: body.choice("userRole"), Name: text("name"), Description: text("description"),
 		Locale: text("locale"), Location: strings.ToLower(text("location")), Owner: strings.ToLower(text("owner")), Entity: strings.ToLower(entity),
 		AuthInfo: text("oauthUserInfo"), Policy: text("securityPolicy"), Notes: notesAsked(body), MustChange: truth("changePassword"),
 		Suspended: truth("suspended"), BlackListed: truth("blackListed"),
@@ -236,16 +239,16 @@ func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	change := staff.Change{Kind: identity.Person}
+	change := staff.Change{Kind: d.people()}
 	switch {
 	case q.flag("resetMFA"):
 		named(r, "resetUserMFA")
 		change.ResetFactors = true
-	case q.flag("forgotPassword"):
+	case q.flag("forgotPassword"), d.customers && q.flag("resetPassword"): // openwifi.md 2.6
 		named(r, "mailUserReset")
 		change.MailReset = d.resetLink()
 	default:
-		if change, err = changeAsked(body); err != nil {
+		if change, err = d.changeAsked(body); err != nil {
 			return err
 		}
 		if q.flag("email_verification") {
@@ -263,7 +266,7 @@ func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request) error {
 }
 
 // changeAsked reads those fields that a change may name.
-func changeAsked(body *object) (staff.Change, error) {
+func (d *Dialect) changeAsked(body *object) (staff.Change, error) {
 	lower := func(name string) *string {
 		text := body.choice(name)
 		if text != nil {
@@ -272,7 +275,7 @@ func changeAsked(body *object) (staff.Change, error) {
 		return text
 	}
 	in := staff.Change{
-		Kind: identity.Person, Name: body.choice("name"), Description: body.choice("description"), Locale: body.choice("locale"),
+		Kind: d.people(), Name: body.choice("name"), Description: body.choice("description"), Locale: body.choice("locale"),
 		Location: lower("location"), Owner: lower("owner"), AuthInfo: body.choice("oauthUserInfo"), Policy: body.choice("securityPolicy"),
 		Role: body.choice("userRole"), Notes: notesAsked(body), Suspended: body.truth("suspended"), BlackListed: body.truth("blackListed"),
 		MustChange: body.truth("changePassword"), Password: (*identity.Secret)(body.choice("currentPassword")),
@@ -312,7 +315,7 @@ func (d *Dialect) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Staff.Delete(r.Context(), by, identity.Person, id); err != nil {
+	if err := d.Staff.Delete(r.Context(), by, d.people(), id); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)

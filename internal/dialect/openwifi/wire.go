@@ -204,6 +204,7 @@ type attributes struct {
 	Suspended            bool   `json:"suspended"`   // for another reason too
 	SecurityPolicyChange int64  `json:"securityPolicyChange"`
 	OAuthUserInfo        string `json:"oauthUserInfo"`
+	SigningUp            string `json:"signingUp"`
 }
 
 // attributesOf reads them. What cannot be read is as if nothing were there: the least role.
@@ -294,8 +295,9 @@ func userOf(p *profile.Profile) userInfo {
 		Suspended: suspended, BlackListed: blackListed, UserRole: roleOf(s),
 		Proprietary:    proprietary{Mobiles: []mobile{}, MFA: mfa{Method: methodOf(p.Factors)}},
 		SecurityPolicy: p.OwnPolicy, SecurityPolicyChange: own.SecurityPolicyChange, LastPasswords: []string{},
-		OAuthUserInfo: own.OAuthUserInfo, Modified: unix(s.UpdatedAt),
+		OAuthUserInfo: own.OAuthUserInfo, Modified: unix(s.UpdatedAt), SigningUp: own.SigningUp,
 	}
+	u.ChangePassword = u.ChangePassword || own.SigningUp != "" && p.PasswordSetAt.IsZero() // she has yet to choose one
 	u.Proprietary.MFA.Enabled = u.Proprietary.MFA.Method != ""
 	if number := p.Targets[identity.SMSCode]; number != "" {
 		u.Proprietary.Mobiles = append(u.Proprietary.Mobiles, mobile{Number: number, Verified: true, Primary: true})

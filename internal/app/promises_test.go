@@ -602,6 +602,8 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "deleteSubscriber", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
 		return request{method: "DELETE", target: "/api/v1/subuser/" + string(h.newCustomer(t)), bearer: token}
 	}},
+	{door: openwifi.Door, op: "subscriberMFA", takes: []string{subAccess}, make: plain("GET", "/api/v1/submfa", "")},
+	{door: openwifi.Door, op: "setSubscriberMFA", takes: []string{subAccess}, make: plain("PUT", "/api/v1/submfa", `{"type":"disabled"}`)},
 	{door: openwifi.Door, op: "signUp", make: func(t testing.TB, h *house, _ string) request {
 		return request{method: "POST", target: "/api/v1/signup?" + form("email", h.newAddress(t), "signupUUID", string(acme), "owner", string(works), "operatorName", "Harbour Net"), from: h.newNetwork()}
 	}},

@@ -14,6 +14,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
@@ -60,6 +61,7 @@ type Dialect struct {
 	Recovery *recovery.Service
 	Sessions *session.Service
 	Profiles *profile.Service
+	Phones   *phone.Service
 	Staff    *staff.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time

@@ -45,6 +45,9 @@ var acts = []struct {
 			h.must(t, request{method: "POST", target: "/api/v1/oauth2?completeMFAChallenge=true", body: object("uuid", uuid, "answer", h.code(t))})
 		}
 	}},
+	{"blacklisted at openwifi", true, func(t *testing.T, h *house, id identity.SubjectID, _ string) {
+		h.must(t, request{method: "PUT", target: "/api/v1/user/" + string(id), bearer: h.print(t, wifiAccess, "bob@example.test"), body: `{"blackListed":true}`})
+	}},
 	{"all sessions ended", false, func(t *testing.T, h *house, id identity.SubjectID, _ string) {
 		must(t, h.Sessions.EndAll(t.Context(), operator, id, "", "test"))
 	}},

@@ -633,6 +633,23 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "systemEndpoints", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
 		return request{method: "GET", target: "/api/v1/systemEndpoints", bearer: token, service: true}
 	}},
+	{door: openwifi.Door, op: "getUsers", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/users?limit=3&emailSearch=example", "")},
+	{door: openwifi.Door, op: "getUsers", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/users?idOnly=true&select=" + string(adaID), bearer: token, service: true}
+	}},
+	// About whom the caller may not remove: the damaged ones are sent by every method.
+	{door: openwifi.Door, op: "getUser", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/user/"+string(rootID), "")},
+	{door: openwifi.Door, op: "getUser", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "GET", target: "/api/v1/user/bob@example.test?byEmail=true", bearer: token, service: true}
+	}},
+	{door: openwifi.Door, op: "createUser", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
+		return request{method: "POST", target: "/api/v1/user/0", bearer: token, body: object("email", h.newAddress(t), "name", "New", "currentPassword", passphrase, "userRole", "noc")}
+	}},
+	{door: openwifi.Door, op: "updateUser", takes: []string{wifiAccess}, by: "root@example.test", make: plain("PUT", "/api/v1/user/"+string(rootID), `{"name":"Root","description":"first","locale":"en"}`)},
+	{door: openwifi.Door, op: "deleteUser", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
+		id, _ := h.newPerson(t, false)
+		return request{method: "DELETE", target: "/api/v1/user/" + string(id), bearer: token}
+	}},
 	{door: openwifi.Door, op: "system", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/system?command=info", "")},
 	{door: openwifi.Door, op: "system", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
 		return request{method: "GET", target: "/api/v1/system?command=extraConfiguration", bearer: token, service: true}

@@ -290,6 +290,7 @@ func differs[T comparable](asked *T, is T) bool { return asked != nil && *asked 
 // changeRecord brings her own fields in line.
 func (s *Service) changeRecord(ctx context.Context, tx identity.Tx, by By, p pair, in Change) error {
 	facts := s.Words.Read(&p.target)
+	before := s.Words.Patch(facts)
 	c := manage.Change{Name: in.Name, Locale: in.Locale, Owner: in.Owner}
 	take(&facts.Description, in.Description)
 	take(&facts.Location, in.Location)
@@ -328,8 +329,7 @@ func (s *Service) changeRecord(ctx context.Context, tx identity.Tx, by By, p pai
 	if err := checkFacts(next, owner); err != nil {
 		return err
 	}
-	patch := s.Words.Patch(facts)
-	if !manage.Patches(p.target.Attributes[s.Words.Door], patch) {
+	if patch := s.Words.Patch(facts); !manage.SameJSON(before, patch) {
 		c.Merge = identity.Attributes{s.Words.Door: patch}
 	}
 	if _, err := s.Manage.UpdateIn(ctx, tx, by.Caller, p.target.ID, c); err != nil {

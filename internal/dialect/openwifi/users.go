@@ -103,7 +103,7 @@ func (d *Dialect) usersAsked(r *http.Request, by staff.By, q query) ([]profile.P
 		}
 		var ids []identity.SubjectID
 		for id := range strings.SplitSeq(selected, ",") {
-			if id := strings.ToLower(strings.TrimSpace(id)); identity.ValidID(id) {
+			if id = strings.TrimSpace(id); identity.ValidID(id) {
 				ids = append(ids, identity.SubjectID(id))
 			}
 		}
@@ -148,10 +148,10 @@ func (d *Dialect) user(w http.ResponseWriter, r *http.Request, asks asker) error
 	return writeJSON(w, http.StatusOK, userOf(&p))
 }
 
-// userID is the id in the path, in the one spelling that ids have.
+// userID is what the path names; ids have one spelling.
 func userID(r *http.Request) (identity.SubjectID, error) {
-	id := strings.ToLower(strings.TrimSpace(r.PathValue("id")))
-	if id == "" {
+	id := r.PathValue("id")
+	if strings.TrimSpace(id) == "" {
 		return "", numbered{identity.Invalid.In("id", "is missing"), idMissing}
 	}
 	return identity.SubjectID(id), nil
@@ -260,7 +260,7 @@ func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request) error {
 		return atUser(err)
 	}
 	if change.MailReset.Address != nil {
-		return writeJSON(w, http.StatusOK, completed(r.Method))
+		return writeDone(w, r)
 	}
 	return writeJSON(w, http.StatusOK, userOf(&p))
 }
@@ -321,12 +321,3 @@ func (d *Dialect) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusOK)
 	return nil
 }
-
-// success is the answer of a call that has no data to give.
-type success struct {
-	Code      int
-	Operation string // the request's method
-	Details   string
-}
-
-func completed(method string) success { return success{0, method, "Command completed."} }

@@ -156,7 +156,7 @@ func (h *house) sends() {
 	people := h.door.Staff
 	people.Offers = func(identity.CredentialKind) bool { return true }
 	people.Proven = func(_ context.Context, _ identity.Reader, _ identity.SubjectID, number string) (bool, error) {
-		return number == "+15145550100", nil
+		return number == "+15145550100", nil // as numbers are kept
 	}
 	people.EnrolApp = func(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID) (bool, error) {
 		if id != ines {
@@ -443,5 +443,27 @@ func TestPolicyBindsHerOwnFactors(t *testing.T) {
 	}
 	if got := put(admin, "?resetMFA=true", `{}`); got != http.StatusOK {
 		t.Errorf("reset by an administrator: %d", got)
+	}
+}
+
+// What is switched on is asked for at the next sign-in.
+func TestSwitchedOnFactorIsAskedFor(t *testing.T) {
+	h := newHouse(t)
+	h.world(t)
+	h.sends()
+	h.SMS.Rand, h.Email.Rand = always{}, always{}
+	for method, more := range map[string]string{"email": "", "sms": `,"mobiles":[{"number":"+1 514-555-0100"}]`} {
+		her := h.ofRole(t, "csr")
+		token := h.signedIn(t, her.Email, coretest.Password.Reveal()).Access
+		h.change(t, token, her.ID, fmt.Sprintf(`{"userTypeProprietaryInfo":{"mfa":{"enabled":true,"method":%q}%s}}`, method, more))
+		w := call(h.public, "POST", "/api/v1/oauth2", fmt.Sprintf(`{"userId":%q,"password":%q}`, her.Email, coretest.Password.Reveal()))
+		var asked struct{ UUID, Method string }
+		if err := json.Unmarshal(w.Body.Bytes(), &asked); err != nil || asked.Method != method {
+			t.Fatalf("%s: %d %s", method, w.Code, w.Body)
+		}
+		w = call(h.public, "POST", "/api/v1/oauth2?completeMFAChallenge=true", fmt.Sprintf(`{"uuid":%q,"answer":"041877"}`, asked.UUID))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "access_token") {
+			t.Errorf("%s: %d %s", method, w.Code, w.Body)
+		}
 	}
 }

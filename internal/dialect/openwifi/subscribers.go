@@ -239,7 +239,7 @@ func (d *Dialect) setMFA(w http.ResponseWriter, r *http.Request) error {
 		if err := d.Phones.StartProof(r.Context(), by.Caller, by.SubjectID, number); err != nil {
 			return atProof(err)
 		}
-		return writeJSON(w, http.StatusOK, completed(r.Method))
+		return writeDone(w, r)
 	case factor.Kind == identity.SMSCode:
 		code, err := q.text("challengeCode")
 		if err != nil {

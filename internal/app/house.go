@@ -36,6 +36,7 @@ import (
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
 	"gatehouse/internal/logs"
+	"gatehouse/internal/picture"
 	"gatehouse/internal/world"
 )
 
@@ -148,7 +149,10 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 	if err = h.Feed.Once(ctx); err != nil {
 		return h, err
 	}
-	return h, h.System.Refresh(ctx)
+	if err := h.System.Refresh(ctx); err != nil { // a house can do without, and be asked to set them anew
+		logs.In(h.log, logs.System).WarnContext(ctx, "the configured log levels hold", "err", err)
+	}
+	return h, nil
 }
 
 // core builds the verbs.
@@ -189,7 +193,10 @@ func (h *House) core(o Options) error {
 	h.Phones = &phone.Service{
 		Open: bySMS.Open, Store: h.Store, Box: h.Box, Outbox: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
-	h.Manage = &manage.Service{Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
+	h.Manage = &manage.Service{
+		Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box,
+		Pictures: picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
+	}
 	h.Recovery = &recovery.Service{
 		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
@@ -205,7 +212,7 @@ func (h *House) core(o Options) error {
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
 	h.System = &system.Service{
-		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Role: openwifi.Role, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
+		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Role: openwifi.Words.RoleOf, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"gatehouse/internal/core/system"
+	"gatehouse/internal/deliver"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/logs"
 )
@@ -30,6 +31,13 @@ func (h *House) reloads() map[logs.Subsystem]func(context.Context) error {
 		}
 	}
 	return map[logs.Subsystem]func(context.Context) error{
+		logs.Delivery: func(context.Context) error {
+			templates, err := deliver.LoadTemplates(h.Config.MailTemplates)
+			if err == nil {
+				h.Outbox.Templates.Replace(templates)
+			}
+			return err
+		},
 		// The listeners read files that changed at the next handshake by themselves: this says whether they can.
 		logs.HTTP: func(context.Context) error {
 			if h.Config.TLSCert == "" {

@@ -37,11 +37,15 @@ func damage(good request, costly bool) []damaged {
 	}
 	isForm := good.contentType == formType
 	has := good.body != ""
+	room := 65 << 10
+	if strings.HasPrefix(good.contentType, "multipart/") { // a file
+		room = 2_100_000
+	}
 	sent := good.method != http.MethodGet && good.method != http.MethodDelete
 	if sent {
-		body("body too large", strings.Repeat(" ", 65<<10)+good.body, true)
+		body("body too large", strings.Repeat(" ", room)+good.body, true)
 		add("body too large, of unknown length", has, func(in *request) {
-			in.body, in.unsized = good.body+strings.Repeat(" ", 65<<10), true // cut off at the bound it would mean something
+			in.body, in.unsized = good.body+strings.Repeat(" ", room), true // cut off at the bound it would mean something
 		})
 		body("body far too large", `{"a":"`+strings.Repeat("x", 2<<20)+`"}`, true)
 		if i := strings.LastIndexAny(good.body, `"=`); i >= 0 {

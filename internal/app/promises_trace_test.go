@@ -181,6 +181,13 @@ func deeds() []deed {
 	web("changing oneself at openwifi", []string{"subject.update ok"}, bearer(wifiAccess, "PUT", "/api/v1/user/{id}", `{"name":"Another"}`))
 	web("a password of one's own at openwifi", []string{"password.set ok"}, bearer(wifiAccess, "PUT", "/api/v1/user/{id}", object("currentPassword", anotherOne)))
 	web("removing oneself at openwifi", []string{"subject.delete ok", "session.end ok"}, bearer(wifiAccess, "DELETE", "/api/v1/user/{id}", ""))
+	web("giving herself an avatar", []string{"subject.picture.set ok"}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {
+		return request{method: "POST", target: "/api/v1/avatar/" + string(id), bearer: h.print(t, wifiAccess, login), contentType: avatarType, body: avatarBody}
+	})
+	web("removing her avatar", []string{"subject.picture.remove ok"}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {
+		h.givePicture(t, id)
+		return request{method: "DELETE", target: "/api/v1/avatar/" + string(id), bearer: h.print(t, wifiAccess, login)}
+	})
 	web("entering a hub", []string{"session.enter ok"}, bearer(titanFull, "POST", "/auth/hub/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1", ""))
 	web("leaving a hub", []string{"session.enter ok"}, bearer(titanFull, "POST", "/auth/hub/invalidate", ""))
 	web("changing a profile", []string{"subject.update ok"}, bearer(nxAccess, "PATCH", "/auth/user/{id}", `{"Name":"Another"}`))
@@ -215,6 +222,19 @@ func deeds() []deed {
 	web("stranger: a client ends a session", []string{"session.end ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
 		return formOf("/oauth2/revoke", "token", h.print(t, nxRefresh, login), "client_id", "robot", "client_secret", clientSecret)(t, h, "")
 	})
+	ours := func(name, row, method, target, body string) {
+		all = append(all, deed{name: name, rows: []string{row}, prepare: func(t *testing.T, h *house) (func() bool, identity.SubjectID, identity.SubjectID) {
+			bearer := h.print(t, wifiAccess, "root@example.test")
+			if method == "DELETE" {
+				h.must(t, request{method: "PUT", target: target, body: `{"value":"x"}`, bearer: bearer})
+			}
+			return h.asked(request{method: method, target: target, body: body, bearer: bearer}), rootID, rootID
+		}})
+	}
+	ours("setting log levels", "system.levels ok", "POST", "/api/v1/system", `{"command":"setloglevel","subsystems":[{"tag":"keys","value":"trace"}]}`)
+	ours("reloading", "system.reload ok", "POST", "/api/v1/system", `{"command":"reload","subsystems":["sessions"]}`)
+	ours("keeping a secret", "secret.save ok", "PUT", "/api/v1/systemSecret/maps", `{"value":"x"}`)
+	ours("forgetting a secret", "secret.delete ok", "DELETE", "/api/v1/systemSecret/maps", "")
 	all = append(all, deed{
 		name: "registration", rows: []string{"signup ok", "subject.create ok", "organisation.create ok", "membership.save ok"},
 		prepare: func(t *testing.T, h *house) (func() bool, identity.SubjectID, identity.SubjectID) {

@@ -47,6 +47,10 @@ var importRules = []rule{
 		why: "a factor proves one thing; what the proof is worth is the core's to decide",
 	},
 	{
+		from: []string{"internal/picture"}, forbids: ownBut("internal/identity", "internal/picture"),
+		why: "what reads the bytes of strangers reaches nothing else",
+	},
+	{
 		from: []string{"internal/dialect"}, except: []string{"internal/dialect/dialecttest"}, tests: true,
 		forbids: func(f file, imported string) bool {
 			return within(imported, "internal/dialect") && !within(imported, door(f.dir), "internal/dialect/dialecttest")
@@ -148,6 +152,8 @@ func TestImportRulesFire(t *testing.T) {
 		{"internal/core/signin/x_test.go", "gatehouse/internal/store/sqlite", false},
 		{"internal/factor/totp/x.go", "gatehouse/internal/core/session", true},
 		{"internal/factor/totp/x.go", "gatehouse/internal/identity", false},
+		{"internal/picture/x.go", "gatehouse/internal/core/profile", true},
+		{"internal/picture/x.go", "gatehouse/internal/identity", false},
 		{"internal/dialect/nx/x.go", "gatehouse/internal/dialect/titan", true},
 		{"internal/dialect/nx/x_test.go", "gatehouse/internal/dialect/titan", true},
 		{"internal/dialect/nx/x.go", "gatehouse/internal/dialect/nx/wire", false},

@@ -125,6 +125,7 @@ type OpenWiFi struct {
 	Door
 	TokenLife   time.Duration
 	RefreshLife time.Duration
+	AvatarMax   int             // bytes that an uploaded avatar must stay below
 	ServiceKey  identity.Secret // empty = random, kept in the store; "derived" = the vendor's form
 	UIURL       string          // of the controller's web UI
 	TOTPIssuer  string

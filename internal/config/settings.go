@@ -137,6 +137,8 @@ var settings = slices.Concat(
 			func(c *Config) *time.Duration { return &c.OpenWiFi.RefreshLife }, duration(time.Second, 5*year)),
 		row("openwifi.service_key", "", "Our service key on the internal listener; `derived` = the vendor's form, which anybody can compute (openwifi.md 1.3). Empty = random, kept in the store.",
 			func(c *Config) *secretText { return &c.OpenWiFi.ServiceKey }, serviceKey()),
+		row("openwifi.avatar_max", "2000000", "Bytes that an uploaded avatar must stay below (openwifi.md 1.10).",
+			func(c *Config) *int { return &c.OpenWiFi.AvatarMax }, number[int](1, 16_000_000)),
 		row("openwifi.ui_url", "", "Address of the controller's web UI, as `/system` tells it to UIs that build links.",
 			func(c *Config) *string { return &c.OpenWiFi.UIURL }, webURL()),
 		row("openwifi.totp_issuer", "OpenWiFi", "Name that authenticator apps show.",

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"text/template"
 	"unicode/utf8"
 
@@ -39,6 +40,18 @@ type Templates struct {
 	text map[string]*template.Template     // by "en/password-reset"
 	sms  map[string]*template.Template     // by "en/code"
 	html map[string]*htmltemplate.Template // the same; may lack one
+
+	newer atomic.Pointer[Templates] // see Replace
+}
+
+// Replace puts others in the place of these, for whoever holds these.
+func (t *Templates) Replace(by *Templates) { t.newer.Store(by) }
+
+func (t *Templates) current() *Templates {
+	if newer := t.newer.Load(); newer != nil {
+		return newer
+	}
+	return t
 }
 
 // BuiltIn gives the templates that come with the program.
@@ -145,6 +158,7 @@ func cutLast(s, separator string) (before, after string, found bool) {
 
 // Render writes a mail in a language (BCP 47), or in the nearest that there is.
 func (t *Templates) Render(name, language string, data map[string]string) (Content, error) {
+	t = t.current()
 	data = cloned(data)
 	data["name"] = presentable(data["name"])
 	for _, l := range languages(language) {
@@ -162,6 +176,7 @@ func (t *Templates) Render(name, language string, data map[string]string) (Conte
 
 // RenderSMS writes an SMS as Render does a mail.
 func (t *Templates) RenderSMS(name, language string, data map[string]string) (Content, error) {
+	t = t.current()
 	for _, l := range languages(language) {
 		if t.sms[l+"/"+name] == nil {
 			continue

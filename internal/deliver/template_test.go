@@ -137,6 +137,11 @@ func TestOperatorsTemplates(t *testing.T) {
 			t.Errorf("%s: %q, %v", language, c.Subject, err)
 		}
 	}
+	held := deliver.BuiltIn()
+	held.Replace(templates)
+	if c, err := held.Render(deliver.Code, "en", sample); err != nil || c.Subject != "ACME 042137" {
+		t.Errorf("replaced: %q, %v", c.Subject, err)
+	}
 	for name, tt := range map[string]struct{ path, text, want string }{
 		"syntax":        {"en/code.txt", "Subject: x\n\n{{.code", "en/code.txt"},
 		"unknown field": {"en/code.txt", "Subject: x\n\n{{.cod}}", "cod"},

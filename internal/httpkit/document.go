@@ -29,7 +29,7 @@ func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", d.CacheControl)
 	h.Set("ETag", d.ETag)
-	if d.heldBy(r.Header.Get("If-None-Match")) {
+	if Holds(r, d.ETag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -37,10 +37,10 @@ func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(d.Body) // it fails where the client has gone
 }
 
-// heldBy compares weakly (RFC 9110, section 13.1.2).
-func (d Document) heldBy(ifNoneMatch string) bool {
-	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
-		if c := strings.TrimSpace(candidate); c == "*" || strings.TrimPrefix(c, "W/") == d.ETag {
+// Holds says whether the client has what this entity tag names. It compares weakly (RFC 9110, section 13.1.2).
+func Holds(r *http.Request, etag string) bool {
+	for candidate := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
+		if c := strings.TrimSpace(candidate); c == "*" || strings.TrimPrefix(c, "W/") == etag {
 			return true
 		}
 	}

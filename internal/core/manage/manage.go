@@ -25,6 +25,7 @@ import (
 	"gatehouse/internal/core/credential"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/picture"
 )
 
 // Box seals what the store keeps and must be able to read back.
@@ -40,6 +41,7 @@ type Service struct {
 	Sessions  *session.Service
 	Log       *audit.Log
 	Box       Box
+	Pictures  *picture.Cleaner
 	Now       func() time.Time
 	Rand      io.Reader
 }

@@ -20,17 +20,20 @@ import (
 const levelsSetting = "log-levels"
 
 // SetLevels changes what parts of the house log, on every node and over restarts. Parts that are not there are passed over.
-func (s *Service) SetLevels(ctx context.Context, who staff.By, to map[logs.Subsystem]logs.Level) error {
+func (s *Service) SetLevels(ctx context.Context, by staff.By, to map[logs.Subsystem]logs.Level) error {
 	for part, level := range to {
 		if !level.Valid() {
 			return identity.Invalid.In(string(part), "has no such level")
 		}
 	}
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, who, Configure); err != nil {
+		if err := s.allowed(ctx, tx, by, Configure); err != nil {
 			return err
 		}
 		kept, err := s.keptLevels(ctx, tx)
+		if errors.Is(err, errDamaged) {
+			kept, err = map[logs.Subsystem]logs.Level{}, nil // what nobody can read is set anew
+		}
 		if err != nil {
 			return err
 		}
@@ -58,7 +61,7 @@ func (s *Service) SetLevels(ctx context.Context, who staff.By, to map[logs.Subsy
 		if err := tx.Announce(ctx, identity.LevelsChanged, "", now); err != nil {
 			return err
 		}
-		return s.Log.Record(ctx, tx, who.Caller, audit.Entry{Action: "system.levels", Before: before, After: after})
+		return s.Log.Record(ctx, tx, by.Caller, audit.Entry{Action: "system.levels", Before: before, After: after})
 	})
 	if err != nil {
 		return err
@@ -69,6 +72,8 @@ func (s *Service) SetLevels(ctx context.Context, who staff.By, to map[logs.Subsy
 	}
 	return nil
 }
+
+var errDamaged = errors.New("the log levels that the store keeps cannot be read")
 
 // keptLevels reads those that were set while running, also by a version that knew other parts.
 func (s *Service) keptLevels(ctx context.Context, r identity.Reader) (map[logs.Subsystem]logs.Level, error) {
@@ -81,11 +86,11 @@ func (s *Service) keptLevels(ctx context.Context, r identity.Reader) (map[logs.S
 		return nil, err
 	}
 	text, err := s.Box.Open(levelsSetting, setting.Sealed)
-	if err != nil {
-		return nil, fmt.Errorf("log levels: %w", err)
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
 	}
-	if err := json.Unmarshal(text, &kept); err != nil {
-		return nil, fmt.Errorf("log levels: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return kept, nil
 }
@@ -148,7 +153,7 @@ func (s *Service) Run(ctx context.Context) {
 
 // Reload reads again what belongs to some parts of the house, on this node. Parts that are not there, or have nothing to read, are
 // passed over. What cannot be read is left as it was, and logged.
-func (s *Service) Reload(ctx context.Context, who staff.By, parts []logs.Subsystem) error {
+func (s *Service) Reload(ctx context.Context, by staff.By, parts []logs.Subsystem) error {
 	var chosen []logs.Subsystem
 	for _, part := range logs.Subsystems() {
 		if s.Reloads[part] != nil && slices.Contains(parts, part) {
@@ -156,10 +161,10 @@ func (s *Service) Reload(ctx context.Context, who staff.By, parts []logs.Subsyst
 		}
 	}
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, who, Configure); err != nil || len(chosen) == 0 {
+		if err := s.allowed(ctx, tx, by, Configure); err != nil || len(chosen) == 0 {
 			return err
 		}
-		return s.Log.Record(ctx, tx, who.Caller, audit.Entry{Action: "system.reload", After: chosen})
+		return s.Log.Record(ctx, tx, by.Caller, audit.Entry{Action: "system.reload", After: chosen})
 	})
 	if err != nil {
 		return err

@@ -35,9 +35,9 @@ func checkSecretKey(key string) error {
 }
 
 // Secrets lists all, by key.
-func (s *Service) Secrets(ctx context.Context, who staff.By) ([]Secret, error) {
+func (s *Service) Secrets(ctx context.Context, by staff.By) ([]Secret, error) {
 	return view(ctx, s, func(r identity.Reader) ([]Secret, error) {
-		if err := s.allowedToRead(ctx, r, who, KeepSecrets); err != nil {
+		if err := s.allowedToRead(ctx, r, by, KeepSecrets); err != nil {
 			return nil, err
 		}
 		kept, err := r.Settings(ctx, secretPrefix)
@@ -57,14 +57,14 @@ func (s *Service) Secrets(ctx context.Context, who staff.By) ([]Secret, error) {
 }
 
 // MayReadSecrets refuses whoever may not.
-func (s *Service) MayReadSecrets(ctx context.Context, who staff.By) error {
-	return s.Store.View(ctx, func(r identity.Reader) error { return s.allowedToRead(ctx, r, who, KeepSecrets) })
+func (s *Service) MayReadSecrets(ctx context.Context, by staff.By) error {
+	return s.Store.View(ctx, func(r identity.Reader) error { return s.allowedToRead(ctx, r, by, KeepSecrets) })
 }
 
 // Secret reads one.
-func (s *Service) Secret(ctx context.Context, who staff.By, key string) (Secret, error) {
+func (s *Service) Secret(ctx context.Context, by staff.By, key string) (Secret, error) {
 	return view(ctx, s, func(r identity.Reader) (Secret, error) {
-		if err := s.allowedToRead(ctx, r, who, KeepSecrets); err != nil {
+		if err := s.allowedToRead(ctx, r, by, KeepSecrets); err != nil {
 			return Secret{}, err
 		}
 		if err := checkSecretKey(key); err != nil {
@@ -94,10 +94,10 @@ func noSecret(err error) error {
 }
 
 // SaveSecret keeps one, in place of what stands under its key.
-func (s *Service) SaveSecret(ctx context.Context, who staff.By, secret Secret) error {
+func (s *Service) SaveSecret(ctx context.Context, by staff.By, secret Secret) error {
 	value := secret.Value.Reveal()
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, who, KeepSecrets); err != nil {
+		if err := s.allowed(ctx, tx, by, KeepSecrets); err != nil {
 			return err
 		}
 		if err := checkSecretKey(secret.Key); err != nil {
@@ -131,14 +131,14 @@ func (s *Service) SaveSecret(ctx context.Context, who staff.By, secret Secret) e
 		if err := tx.SaveSetting(ctx, identity.Setting{Name: name, Sealed: s.Box.Seal(name, []byte(value)), UpdatedAt: s.Now()}); err != nil {
 			return err
 		}
-		return s.Log.Record(ctx, tx, who.Caller, audit.Entry{Action: "secret.save", After: map[string]any{"key": secret.Key, "replaced": stands}})
+		return s.Log.Record(ctx, tx, by.Caller, audit.Entry{Action: "secret.save", After: map[string]any{"key": secret.Key, "replaced": stands}})
 	})
 }
 
 // DeleteSecret forgets one.
-func (s *Service) DeleteSecret(ctx context.Context, who staff.By, key string) error {
+func (s *Service) DeleteSecret(ctx context.Context, by staff.By, key string) error {
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, who, KeepSecrets); err != nil {
+		if err := s.allowed(ctx, tx, by, KeepSecrets); err != nil {
 			return err
 		}
 		if err := checkSecretKey(key); err != nil {
@@ -150,6 +150,6 @@ func (s *Service) DeleteSecret(ctx context.Context, who staff.By, key string) er
 		if err := tx.DeleteSetting(ctx, secretPrefix+key); err != nil {
 			return err
 		}
-		return s.Log.Record(ctx, tx, who.Caller, audit.Entry{Action: "secret.delete", Before: map[string]any{"key": key}})
+		return s.Log.Record(ctx, tx, by.Caller, audit.Entry{Action: "secret.delete", Before: map[string]any{"key": key}})
 	})
 }

@@ -37,9 +37,9 @@ var (
 func peerPurpose(s identity.Service) string { return "service-key/" + s.Type + "/" + s.PublicURI }
 
 // Peers lists the services that stand now with their keys: to other services, and to who may keep secrets.
-func (s *Service) Peers(ctx context.Context, who staff.By) ([]Peer, error) {
+func (s *Service) Peers(ctx context.Context, by staff.By) ([]Peer, error) {
 	return view(ctx, s, func(r identity.Reader) ([]Peer, error) {
-		if err := s.allowedToRead(ctx, r, who, KeepSecrets); err != nil {
+		if err := s.allowedToRead(ctx, r, by, KeepSecrets); err != nil {
 			return nil, err
 		}
 		all, err := r.Services(ctx)
@@ -71,7 +71,7 @@ func (s *Service) peerKey(service identity.Service) (identity.Secret, error) {
 
 // Join lists a service that announces itself, until PeerTTL after its last announcement. What the operator described stands: no
 // announcement changes it, nor adds a second service of its type, which clients would take for the first.
-func (s *Service) Join(ctx context.Context, who staff.By, in Peer) (Peer, error) {
+func (s *Service) Join(ctx context.Context, by staff.By, in Peer) (Peer, error) {
 	in.Type, in.PublicURI = strings.ToLower(in.Type), strings.TrimRight(in.PublicURI, "/")
 	if err := checkPeer(in); err != nil {
 		return Peer{}, err
@@ -79,7 +79,7 @@ func (s *Service) Join(ctx context.Context, who staff.By, in Peer) (Peer, error)
 	var out Peer
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
 		out = Peer{}
-		if !who.Service {
+		if !by.Service {
 			return identity.Denied.Because("only services register")
 		}
 		all, err := tx.Services(ctx)
@@ -129,7 +129,7 @@ func (s *Service) Join(ctx context.Context, who staff.By, in Peer) (Peer, error)
 		if err := tx.Announce(ctx, identity.ServicesChanged, in.Type, now); err != nil {
 			return err
 		}
-		return s.Log.Record(ctx, tx, who.Caller, audit.Entry{Action: "service.join", After: map[string]any{
+		return s.Log.Record(ctx, tx, by.Caller, audit.Entry{Action: "service.join", After: map[string]any{
 			"type": in.Type, "uri": in.PublicURI, "private_uri": in.PrivateURI, "has_key": in.Key != "",
 		}})
 	})
@@ -137,10 +137,10 @@ func (s *Service) Join(ctx context.Context, who staff.By, in Peer) (Peer, error)
 }
 
 // Leave takes a service that announced itself off the list.
-func (s *Service) Leave(ctx context.Context, who staff.By, kind, publicURI string) error {
+func (s *Service) Leave(ctx context.Context, by staff.By, kind, publicURI string) error {
 	publicURI = strings.TrimRight(publicURI, "/")
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
-		if !who.Service {
+		if !by.Service {
 			return identity.Denied.Because("only services register")
 		}
 		all, err := tx.Services(ctx)
@@ -160,7 +160,7 @@ func (s *Service) Leave(ctx context.Context, who staff.By, kind, publicURI strin
 			if err := tx.Announce(ctx, identity.ServicesChanged, row.Type, s.Now()); err != nil {
 				return err
 			}
-			return s.Log.Record(ctx, tx, who.Caller, audit.Entry{
+			return s.Log.Record(ctx, tx, by.Caller, audit.Entry{
 				Action: "service.leave", Before: map[string]any{"type": row.Type, "uri": row.PublicURI, "private_uri": row.PrivateURI},
 			})
 		}

@@ -30,10 +30,10 @@ const (
 	acts                   // how many there are
 )
 
-// table says which roles may do what. The roles are those of an operator's people.
-var table = [acts][]string{
-	Configure:   {"root", "partner", "admin"},
-	KeepSecrets: {"root"},
+// table says which roles may do what.
+var table = [acts][]staff.Role{
+	Configure:   {staff.Root, staff.Partner, staff.Admin},
+	KeepSecrets: {staff.Root},
 }
 
 // Service is the house about itself. Its fields are set before the first call.
@@ -42,8 +42,7 @@ type Service struct {
 	Log    *audit.Log
 	Box    Box
 	Levels *logs.Levels
-	// Role gives somebody's among an operator's people.
-	Role func(*identity.Subject) string
+	Role   func(*identity.Subject) staff.Role
 	// Reloads are what can be read again, by the part of the house that it belongs to.
 	Reloads map[logs.Subsystem]func(context.Context) error
 	Process Process
@@ -55,12 +54,12 @@ type Service struct {
 }
 
 // allowed refuses whoever may not do an act. It asks the store: what somebody was when her token was checked does not count.
-func (s *Service) allowed(ctx context.Context, r identity.Reader, who staff.By, act Act) error {
+func (s *Service) allowed(ctx context.Context, r identity.Reader, by staff.By, act Act) error {
 	denied := identity.Denied.Because("you may not do this")
-	if who.Service || who.SubjectID == "" {
+	if by.Service || by.SubjectID == "" {
 		return denied
 	}
-	subject, err := r.Subject(ctx, who.SubjectID)
+	subject, err := r.Subject(ctx, by.SubjectID)
 	switch {
 	case errors.Is(err, identity.NotFound) || err == nil && !subject.SuspendedAt.IsZero():
 		return identity.TokenRevoked.Because("this account is gone or suspended")
@@ -73,11 +72,11 @@ func (s *Service) allowed(ctx context.Context, r identity.Reader, who staff.By, 
 }
 
 // allowedToRead is allowed, but services may read too.
-func (s *Service) allowedToRead(ctx context.Context, r identity.Reader, who staff.By, act Act) error {
-	if who.Service {
+func (s *Service) allowedToRead(ctx context.Context, r identity.Reader, by staff.By, act Act) error {
+	if by.Service {
 		return nil
 	}
-	return s.allowed(ctx, r, who, act)
+	return s.allowed(ctx, r, by, act)
 }
 
 // view runs one read in a snapshot of its own.

@@ -52,7 +52,7 @@ func newHouse(t *testing.T, store identity.Store) *house {
 func (h *house) node() *system.Service {
 	return &system.Service{
 		Store: h.Core.Store, Log: &audit.Log{Now: h.Clock.Now, Rand: coretest.SeededRand()}, Box: h.Core.Box, Levels: logs.NewLevels(logs.Information),
-		Role: func(s *identity.Subject) string { return s.Name }, Now: h.Clock.Now,
+		Role: func(s *identity.Subject) staff.Role { return staff.Role(s.Name) }, Now: h.Clock.Now,
 	}
 }
 
@@ -173,6 +173,8 @@ func TestLevels(t *testing.T) {
 			t.Error("levels that nobody sealed were taken")
 		}
 		check(other, logs.Error, logs.Debug)
+		set(map[logs.Subsystem]logs.Level{logs.HTTP: logs.Trace}) // an administrator can
+		check(h.Service, logs.Trace, logs.Information)
 	})
 }
 

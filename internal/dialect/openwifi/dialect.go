@@ -14,6 +14,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
@@ -63,6 +64,7 @@ type Dialect struct {
 	Profiles *profile.Service
 	Phones   *phone.Service
 	Staff    *staff.Service
+	Manage   *manage.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 

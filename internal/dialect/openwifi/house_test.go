@@ -25,6 +25,7 @@ import (
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/logs"
+	"gatehouse/internal/picture"
 	"gatehouse/internal/store/storetest"
 )
 
@@ -53,7 +54,8 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	}
 	c.Passwords.Rand = c.SignIn.Rand // ids of one kind come from one source, or two would be equal
 	people := &manage.Service{
-		Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box, Now: c.Clock.Now, Rand: c.SignIn.Rand,
+		Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box,
+		Pictures: picture.New(picture.Options{}), Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}
 	outbox := &deliver.Outbox{Store: c.Store, Box: c.Box, Templates: deliver.BuiltIn(), Now: c.Clock.Now, Rand: c.SignIn.Rand}
 	profiles := &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now}
@@ -69,10 +71,10 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 		Phones: &phone.Service{
 			Open: true, Store: c.Store, Box: c.Box, Outbox: c.Outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: always{},
 		},
-		Profiles: profiles, Recovery: links, Staff: operators,
+		Profiles: profiles, Recovery: links, Manage: people, Staff: operators,
 		UI: "https://ui.example.com",
 		System: &system.Service{
-			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Role, Now: c.Clock.Now,
+			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Words.RoleOf, Now: c.Clock.Now,
 			Levels:  logs.NewLevels(logs.Information),
 			Reloads: map[logs.Subsystem]func(context.Context) error{logs.Keys: func(context.Context) error { return nil }},
 			Process: system.Process{

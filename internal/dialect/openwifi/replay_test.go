@@ -18,6 +18,7 @@ func TestStories(t *testing.T) {
 		t.Fatal(err)
 	}
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder) // the policies, as text
+	openapi3filter.RegisterBodyDecoder("image/svg+xml", openapi3filter.FileBodyDecoder)
 	dialecttest.Replay(t, dialecttest.Options{Spec: spec, NewHouse: func(t *testing.T, story string) dialecttest.House {
 		h := newHouse(t, func(d *openwifi.Dialect) {
 			if story == "limit" {

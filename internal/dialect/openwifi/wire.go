@@ -277,9 +277,6 @@ func notesOf(notes []staff.Note) []note {
 // roleOf gives the contract's word.
 func roleOf(s *identity.Subject) string { return string(Words.RoleOf(s)) }
 
-// Role is roleOf, for the core's rules about who may do what with the house itself.
-func Role(s *identity.Subject) string { return roleOf(s) }
-
 // userOf prints a profile.
 func userOf(p *profile.Profile) userInfo {
 	s := &p.Subject

@@ -50,6 +50,7 @@ const (
 	bobID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000b1"
 	eveID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000e1"
 	tiaID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c1"
+	sueID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c2" // a customer
 	rootID identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000f1"
 	acme   identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000a1"
 	works  identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000b1"
@@ -80,7 +81,7 @@ subjects:
     memberships: [{organisation: acme}]
     factors: {totp: ` + sharedSecret + `}
   - {email: root@example.test, id: ` + string(rootID) + `, name: Root, password: *password, superadmin: true}
-  - {email: sue@customer.test, name: Sue, kind: customer, password: *password}
+  - {email: sue@customer.test, id: ` + string(sueID) + `, name: Sue, kind: customer, password: *password}
   - {email: sam@customer.test, name: Sam, kind: customer, password: *password}
   - {email: suspended@example.test, password: *password, suspended: true}
   - {email: unverified@example.test, password: *password, must_verify: true, verified: false}
@@ -581,10 +582,10 @@ const (
 )
 
 // withAvatar asks about an avatar that is there.
-func withAvatar(method string) func(t testing.TB, h *house, token string) request {
+func withAvatar(method, path string, id identity.SubjectID) func(t testing.TB, h *house, token string) request {
 	return func(t testing.TB, h *house, token string) request {
-		h.givePicture(t, adaID)
-		return request{method: method, target: "/api/v1/avatar/" + string(adaID), bearer: token}
+		h.givePicture(t, id)
+		return request{method: method, target: path + string(id), bearer: token}
 	}
 }
 
@@ -662,6 +663,13 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "deleteSubscriber", takes: []string{wifiAccess}, by: "bob@example.test", make: func(t testing.TB, h *house, token string) request {
 		return request{method: "DELETE", target: "/api/v1/subuser/" + string(h.newCustomer(t)), bearer: token}
 	}},
+	{door: openwifi.Door, op: "setSubscriberAvatar", takes: []string{subAccess}, make: func(_ testing.TB, _ *house, token string) request {
+		return request{method: "POST", target: "/api/v1/subavatar/" + string(sueID), bearer: token, contentType: avatarType, body: avatarBody}
+	}},
+	{door: openwifi.Door, op: "subscriberAvatar", takes: []string{subAccess}, make: withAvatar("GET", "/api/v1/subavatar/", sueID)},
+	{door: openwifi.Door, op: "removeSubscriberAvatar", takes: []string{subAccess}, make: withAvatar("DELETE", "/api/v1/subavatar/", sueID)},
+	{door: openwifi.Door, op: "subscriberMFA", takes: []string{subAccess}, make: plain("GET", "/api/v1/submfa", "")},
+	{door: openwifi.Door, op: "setSubscriberMFA", takes: []string{subAccess}, make: plain("PUT", "/api/v1/submfa", `{"type":"disabled"}`)},
 	{door: openwifi.Door, op: "signUp", make: func(t testing.TB, h *house, _ string) request {
 		return request{method: "POST", target: "/api/v1/signup?" + form("email", h.newAddress(t), "signupUUID", string(acme), "owner", string(works), "operatorName", "Harbour Net"), from: h.newNetwork()}
 	}},
@@ -733,8 +741,8 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "setAvatar", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
 		return request{method: "POST", target: "/api/v1/avatar/" + string(adaID), bearer: token, contentType: avatarType, body: avatarBody}
 	}},
-	{door: openwifi.Door, op: "avatar", takes: []string{wifiAccess}, make: withAvatar("GET")},
-	{door: openwifi.Door, op: "removeAvatar", takes: []string{wifiAccess}, make: withAvatar("DELETE")},
+	{door: openwifi.Door, op: "avatar", takes: []string{wifiAccess}, make: withAvatar("GET", "/api/v1/avatar/", adaID)},
+	{door: openwifi.Door, op: "removeAvatar", takes: []string{wifiAccess}, make: withAvatar("DELETE", "/api/v1/avatar/", adaID)},
 	{door: openwifi.Door, op: "system", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/system?command=info", "")},
 	{door: openwifi.Door, op: "system", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
 		return request{method: "GET", target: "/api/v1/system?command=extraConfiguration", bearer: token, service: true}

@@ -17,6 +17,7 @@ import (
 	"gatehouse/internal/core/apikey"
 	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
@@ -63,6 +64,7 @@ type Dialect struct {
 	Recovery *recovery.Service
 	Sessions *session.Service
 	Profiles *profile.Service
+	Phones   *phone.Service
 	Staff    *staff.Service
 	Manage   *manage.Service
 	Enrol    *enrol.Service

@@ -47,6 +47,7 @@ const (
 	badMFAMethod  = 1045
 	badPassword   = 1047
 	notSetUp      = 1055 // the authenticator
+	notChecked    = 1057 // a code by SMS
 	userExists    = 1061
 	notBuilt      = 1062
 	smsOff        = 1084

@@ -15,6 +15,7 @@ import (
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/signup"
@@ -70,6 +71,9 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	c.Store.OnCommit(operators.Changed)
 	h := &house{Core: c, outbox: outbox, people: people, door: &openwifi.Dialect{
 		Issuer: "https://sec.example.com", Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
+		Phones: &phone.Service{
+			Open: true, Store: c.Store, Box: c.Box, Outbox: c.Outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: always{},
+		},
 		Profiles: profiles, Recovery: links, Manage: people, Staff: operators,
 		UI: "https://ui.example.com",
 		System: &system.Service{

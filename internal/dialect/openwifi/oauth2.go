@@ -130,7 +130,7 @@ func (d *Dialect) resend(w http.ResponseWriter, r *http.Request, body *object) e
 		return body.mistake
 	}
 	err := d.SignIn.Resend(r.Context(), signin.ResendInput{
-		Caller: httpkit.Caller(r, Door), Ticket: signin.TicketRef{Secret: identity.Secret(uuid)},
+		Caller: d.caller(r), Ticket: signin.TicketRef{Secret: identity.Secret(uuid)},
 	})
 	switch identity.KindOf(err) {
 	case identity.TicketInvalid, identity.Invalid:

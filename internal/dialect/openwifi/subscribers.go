@@ -1,10 +1,15 @@
 package openwifi
 
 import (
+	"cmp"
 	"crypto/subtle"
+	"errors"
 	"net/http"
 	"strings"
 
+	"gatehouse/internal/core/phone"
+	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 )
@@ -54,6 +59,11 @@ func (d *Dialect) subscriberRoutes() []httpkit.Route {
 		d.route(http.MethodPost, base+"/subuser/{id}", "createSubscriber", managed.createUser),
 		d.route(http.MethodPut, base+"/subuser/{id}", "updateSubscriber", managed.updateUser),
 		d.route(http.MethodDelete, base+"/subuser/{id}", "deleteSubscriber", managed.deleteUser),
+		d.route(http.MethodPost, base+"/subavatar/{id}", "setSubscriberAvatar", half.setAvatar),
+		d.route(http.MethodGet, base+"/subavatar/{id}", "subscriberAvatar", half.avatar),
+		d.route(http.MethodDelete, base+"/subavatar/{id}", "removeSubscriberAvatar", half.removeAvatar),
+		d.route(http.MethodGet, base+"/submfa", "subscriberMFA", half.readMFA),
+		d.route(http.MethodPut, base+"/submfa", "setSubscriberMFA", half.setMFA),
 		d.route(http.MethodPost, base+"/suboauth2", "subscriberSignIn", half.oauth2),
 		d.route(http.MethodGet, base+"/suboauth2", "subscriberMe", half.me),
 		d.route(http.MethodDelete, base+"/suboauth2/{token}", "subscriberSignOut", half.signOut),
@@ -160,4 +170,107 @@ func (d *Dialect) validateSubscriberForUser(w http.ResponseWriter, r *http.Reque
 		return err
 	}
 	return half.validate(w, r, asked)
+}
+
+// subMFA is SubMfaConfig.
+type subMFA struct {
+	ID    string `json:"id"`
+	Type  string `json:"type"`
+	SMS   string `json:"sms"`
+	Email string `json:"email"`
+}
+
+// noMFA is the contract's word for none; the others are those of methods.
+const noMFA = "disabled"
+
+func mfaOf(p *profile.Profile) subMFA {
+	c := subMFA{ID: string(p.Subject.ID), Type: cmp.Or(methodOf(p.Factors), noMFA)}
+	switch c.Type {
+	case "sms":
+		c.SMS = p.Targets[identity.SMSCode]
+	case "email":
+		c.Email = p.Targets[identity.EmailCode]
+	}
+	return c
+}
+
+// readMFA answers GET /submfa.
+func (d *Dialect) readMFA(w http.ResponseWriter, r *http.Request) error {
+	live, _, err := d.signedIn(r)
+	if err != nil {
+		return err
+	}
+	p, err := d.Profiles.Of(r.Context(), live.Subject.ID)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, mfaOf(&p))
+}
+
+// setMFA answers PUT /submfa. SMS takes two calls: one has a code sent, the other brings it back.
+func (d *Dialect) setMFA(w http.ResponseWriter, r *http.Request) error {
+	by, err := d.by(r)
+	if err != nil {
+		return err
+	}
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	body, err := bodyOf(r)
+	if err != nil {
+		return err
+	}
+	word := strings.ToLower(body.needed("type"))
+	number, _ := body.text("sms")
+	if body.mistake != nil {
+		return body.mistake
+	}
+	factor := staff.Factor{On: word != noMFA, Number: number}
+	for _, m := range methods {
+		if m.word == word {
+			factor.Kind = m.kind
+		}
+	}
+	switch {
+	case factor.On && factor.Kind == "":
+		return numbered{identity.Invalid.In("type", "must be disabled, email, sms or authenticator"), badMFAMethod}
+	case factor.Kind == identity.SMSCode && number == "":
+		return numbered{identity.Invalid.In("sms", "is required"), badNumber}
+	case factor.Kind == identity.SMSCode && q.flag("startValidation"):
+		named(r, "startSubscriberSMS")
+		if err := d.Phones.StartProof(r.Context(), by.Caller, by.SubjectID, number); err != nil {
+			return atProof(err)
+		}
+		return writeDone(w, r)
+	case factor.Kind == identity.SMSCode:
+		code, err := q.text("challengeCode")
+		if err != nil {
+			return err
+		}
+		if !q.flag("completeValidation") || code == "" {
+			return identity.Invalid.Because("with startValidation a code is sent; completeValidation and challengeCode bring it back")
+		}
+		if err := d.Phones.CompleteProof(r.Context(), by.Caller, by.SubjectID, number, strings.TrimSpace(code)); err != nil {
+			return atProof(err)
+		}
+	}
+	p, err := d.Staff.Change(r.Context(), by, by.SubjectID, staff.Change{Kind: d.people(), Factor: &factor})
+	if err != nil {
+		return atUser(err)
+	}
+	return writeJSON(w, http.StatusOK, mfaOf(&p))
+}
+
+// atProof: what is wrong with a number, or with the code that was sent to it, is a 400 (openwifi.md 2.6).
+func atProof(err error) error {
+	switch {
+	case errors.Is(err, phone.ErrShut):
+		return numbered{err, smsOff}
+	case errors.Is(err, identity.BadCode):
+		return &at{err, answer{400, 0, notChecked, "The code is wrong or too late.", true}}
+	case errors.Is(err, identity.Invalid):
+		return numbered{identity.Invalid.In("sms", identity.Describe(err).Public), badNumber}
+	}
+	return err
 }

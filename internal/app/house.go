@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	_ "time/tzdata" // policies name zones, and a bare container knows none
 
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/audit"

@@ -86,11 +86,13 @@ const (
 	SessionChanged  ChangeKind = "session" // ended, or a new generation: forget what was cached of it
 	SubjectChanged  ChangeKind = "subject" // suspended, changed, deleted
 	RevocationAdded ChangeKind = "token"   // RevokedToken added
-	KeysChanged     ChangeKind = "keys"
-	ClientChanged   ChangeKind = "client"
-	PolicyChanged   ChangeKind = "policy" // a policy, or which organisation or subject has which
-	ServicesChanged ChangeKind = "services"
-	LevelsChanged   ChangeKind = "levels" // log levels
+	// PopulationChanged goes with a subject's creation and deletion: whoever stands after her in a list moves by one place.
+	PopulationChanged ChangeKind = "population"
+	KeysChanged       ChangeKind = "keys"
+	ClientChanged     ChangeKind = "client"
+	PolicyChanged     ChangeKind = "policy" // a policy, or which organisation or subject has which
+	ServicesChanged   ChangeKind = "services"
+	LevelsChanged     ChangeKind = "levels" // log levels
 	// EverythingChanged is never stored: a tail that lost its place tells its listeners to forget all they cached.
 	EverythingChanged ChangeKind = "all"
 )

@@ -68,6 +68,7 @@ type Reader interface {
 
 	Credential(ctx context.Context, id SubjectID, kind CredentialKind) (Credential, error)
 	Credentials(ctx context.Context, id SubjectID) ([]Credential, error)
+	CredentialsOf(ctx context.Context, ids []SubjectID) ([]Credential, error) // by subject and kind, each once
 	APIKey(ctx context.Context, id APIKeyID) (APIKey, error)
 	APIKeyByHash(ctx context.Context, hash []byte) (APIKey, error)
 	APIKeysOf(ctx context.Context, id SubjectID) ([]APIKey, error) // oldest first

@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"gatehouse/internal/core/audit"
@@ -196,7 +197,23 @@ func (s *Service) RemoveFactorIn(ctx context.Context, tx identity.Tx, caller ide
 	if err != nil {
 		return err
 	}
-	return s.removeFactors(ctx, tx, caller, id, []identity.Credential{c}, "factor.remove")
+	return s.removeFactors(ctx, tx, caller, id, []identity.Credential{c}, "", "factor.remove")
+}
+
+// RemoveFactorsIn takes those second factors of some kinds away that she has, and ends her sessions but the one kept. It says
+// whether there were any.
+func (s *Service) RemoveFactorsIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, keep identity.SessionID, kinds ...identity.CredentialKind) (bool, error) {
+	all, err := tx.Credentials(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	all = slices.DeleteFunc(all, func(c identity.Credential) bool {
+		return c.Kind == identity.Password || !slices.Contains(kinds, c.Kind)
+	})
+	if len(all) == 0 {
+		return false, nil
+	}
+	return true, s.removeFactors(ctx, tx, caller, id, all, keep, "factor.remove")
 }
 
 // ResetFactors takes all second factors away from somebody who lost them, and ends her sessions. It answers which they were.
@@ -219,11 +236,11 @@ func (s *Service) ResetFactors(ctx context.Context, caller identity.Caller, id i
 		if len(factors) == 0 {
 			return nil, nil
 		}
-		return kinds, s.removeFactors(ctx, tx, caller, id, factors, "factor.reset")
+		return kinds, s.removeFactors(ctx, tx, caller, id, factors, "", "factor.reset")
 	})
 }
 
-func (s *Service) removeFactors(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, factors []identity.Credential, action string) error {
+func (s *Service) removeFactors(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, factors []identity.Credential, keep identity.SessionID, action string) error {
 	kinds := make([]identity.CredentialKind, len(factors))
 	for i, c := range factors {
 		kinds[i] = c.Kind
@@ -231,7 +248,7 @@ func (s *Service) removeFactors(ctx context.Context, tx identity.Tx, caller iden
 			return err
 		}
 	}
-	if err := s.Sessions.EndAllIn(ctx, tx, caller, id, "", "second factor removed"); err != nil {
+	if err := s.Sessions.EndAllIn(ctx, tx, caller, id, keep, "second factor removed"); err != nil {
 		return err
 	}
 	if err := tx.DeleteTicketsOf(ctx, id, ""); err != nil {

@@ -34,6 +34,7 @@ type NewSubject struct {
 	Suspended    bool
 	Superadmin   bool
 	PolicyID     identity.PolicyID
+	Owner        string
 	Attributes   identity.Attributes
 }
 
@@ -69,7 +70,7 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 	subject := identity.Subject{
 		Kind: in.Kind, Email: in.Email, Name: in.Name, GivenName: in.GivenName, MiddleName: in.MiddleName, FamilyName: in.FamilyName,
 		Phone: in.Phone, Locale: in.Locale, Superadmin: in.Superadmin, MustVerify: in.MustVerify, PolicyID: in.PolicyID,
-		Attributes: in.Attributes, CreatedAt: now, UpdatedAt: now,
+		Owner: in.Owner, Attributes: in.Attributes, CreatedAt: now, UpdatedAt: now,
 	}
 	if subject.Kind == "" {
 		subject.Kind = identity.Person
@@ -87,7 +88,7 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 	if err != nil {
 		return subject, err
 	}
-	if len(logins) == 0 && subject.Kind == identity.Person {
+	if len(logins) == 0 && subject.Kind != identity.Machine {
 		return subject, identity.Invalid.In(FieldEmail, "is needed")
 	}
 	if err := checkSubject(subject); err != nil {
@@ -140,6 +141,9 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 			return subject, err
 		}
 	}
+	if err := tx.Announce(ctx, identity.PopulationChanged, string(subject.ID), now); err != nil {
+		return subject, err
+	}
 	return subject, s.finish(ctx, tx, caller, identity.SubjectChanged, string(subject.ID), audit.Entry{
 		Action: "subject.create", SubjectID: subject.ID, After: view(subject),
 	})
@@ -154,8 +158,8 @@ func displayName(subject identity.Subject) string {
 }
 
 func checkSubject(subject identity.Subject) error {
-	if subject.Kind != identity.Person && subject.Kind != identity.Machine {
-		return identity.Invalid.In("kind", "must be person or machine")
+	if subject.Kind != identity.Person && subject.Kind != identity.Machine && subject.Kind != identity.Customer {
+		return identity.Invalid.In("kind", "must be person, customer or machine")
 	}
 	for _, f := range []struct {
 		field, value string
@@ -163,6 +167,7 @@ func checkSubject(subject identity.Subject) error {
 	}{
 		{"name", subject.Name, maxName}, {"given_name", subject.GivenName, maxName}, {"middle_name", subject.MiddleName, maxName},
 		{"family_name", subject.FamilyName, maxName}, {FieldPhone, subject.Phone, 40}, {"locale", subject.Locale, 35},
+		{"owner", subject.Owner, maxKey},
 	} {
 		if err := line(f.field, f.value, f.limit); err != nil {
 			return err
@@ -191,6 +196,9 @@ func view(s identity.Subject) map[string]any {
 	if s.PolicyID != "" {
 		v["policy"] = s.PolicyID
 	}
+	if s.Owner != "" {
+		v["owner"] = s.Owner
+	}
 	if s.MustVerify {
 		v["must_verify"] = true
 	}
@@ -213,6 +221,7 @@ type Change struct {
 	Verified   *bool
 	MustVerify *bool
 	PolicyID   *identity.PolicyID
+	Owner      *string
 	Attributes identity.Attributes // replaces the JSON of the doors named; nil JSON removes it
 	Merge      identity.Attributes // patches the JSON of the doors named (RFC 7396)
 }
@@ -240,7 +249,7 @@ func (s *Service) UpdateIn(ctx context.Context, tx identity.Tx, caller identity.
 		value *string
 	}{
 		{&subject.Name, c.Name}, {&subject.GivenName, c.GivenName}, {&subject.MiddleName, c.MiddleName},
-		{&subject.FamilyName, c.FamilyName}, {&subject.Phone, c.Phone}, {&subject.Locale, c.Locale},
+		{&subject.FamilyName, c.FamilyName}, {&subject.Phone, c.Phone}, {&subject.Locale, c.Locale}, {&subject.Owner, c.Owner},
 	} {
 		changed = set(f.into, f.value) || changed
 	}
@@ -423,6 +432,9 @@ func (s *Service) DeleteIn(ctx context.Context, tx identity.Tx, caller identity.
 		return err
 	}
 	if err := tx.DeleteSubject(ctx, id); err != nil {
+		return err
+	}
+	if err := tx.Announce(ctx, identity.PopulationChanged, string(id), s.Now()); err != nil {
 		return err
 	}
 	return s.finish(ctx, tx, caller, identity.SubjectChanged, string(id), audit.Entry{

@@ -116,6 +116,15 @@ func (s *Service) Of(ctx context.Context, r identity.Reader, subject identity.Su
 	return effective, nil
 }
 
+// Key gives the operator's name of a policy, "" where there is none.
+func (s *Service) Key(ctx context.Context, r identity.Reader, id identity.PolicyID) (string, error) {
+	if id == "" {
+		return "", nil
+	}
+	known, err := s.all(ctx, r)
+	return known[id].Key, err
+}
+
 // OfMember is Of with the organisations read from her memberships.
 func (s *Service) OfMember(ctx context.Context, r identity.Reader, subject identity.Subject) (identity.Policy, error) {
 	organisations, err := Organisations(ctx, r, subject.ID)

@@ -32,6 +32,7 @@ type Profile struct {
 	PasswordSetAt time.Time       // zero: none
 	MustChange    bool            // her password must be changed at the next sign-in
 	Policy        identity.Policy // the effective one
+	OwnPolicy     string          // key of the policy that is hers beside her organisations'
 }
 
 // Access is one organisation that she belongs to.
@@ -150,24 +151,58 @@ func (s *Service) read(ctx context.Context, r identity.Reader, subject identity.
 	if p.Policy, err = s.Policies.Of(ctx, r, subject, organisations); err != nil {
 		return Profile{}, err
 	}
+	if p.OwnPolicy, err = s.Policies.Key(ctx, r, subject.PolicyID); err != nil {
+		return Profile{}, err
+	}
 	credentials, err := r.Credentials(ctx, subject.ID)
 	if err != nil {
 		return Profile{}, err
 	}
 	for _, c := range credentials {
-		if c.Kind == identity.Password {
-			p.HasPassword, p.PasswordSetAt, p.MustChange = true, c.UpdatedAt, c.MustChange
-			continue
-		}
-		p.Factors = append(p.Factors, c.Kind)
-		if c.Target != "" {
-			if p.Targets == nil {
-				p.Targets = map[identity.CredentialKind]string{}
-			}
-			p.Targets[c.Kind] = c.Target
-		}
+		p.hold(c)
 	}
 	return p, nil
+}
+
+// hold takes a credential of hers in.
+func (p *Profile) hold(c identity.Credential) {
+	if c.Kind == identity.Password {
+		p.HasPassword, p.PasswordSetAt, p.MustChange = true, c.UpdatedAt, c.MustChange
+		return
+	}
+	p.Factors = append(p.Factors, c.Kind)
+	if c.Target != "" {
+		if p.Targets == nil {
+			p.Targets = map[identity.CredentialKind]string{}
+		}
+		p.Targets[c.Kind] = c.Target
+	}
+}
+
+// Heads gives the profiles of many in few readings, in the order given: without logins, organisations and the effective policy,
+// for lists that show none of them.
+func (s *Service) Heads(ctx context.Context, r identity.Reader, subjects []identity.Subject) ([]Profile, error) {
+	ids := make([]identity.SubjectID, len(subjects))
+	for i := range subjects {
+		ids[i] = subjects[i].ID
+	}
+	credentials, err := r.CredentialsOf(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Profile, len(subjects))
+	for i, subject := range subjects {
+		p := &all[i]
+		p.Subject = subject
+		if p.OwnPolicy, err = s.Policies.Key(ctx, r, subject.PolicyID); err != nil {
+			return nil, err
+		}
+		at, _ := slices.BinarySearchFunc(credentials, subject.ID, func(c identity.Credential, id identity.SubjectID) int { return cmp.Compare(c.SubjectID, id) })
+		for ; at < len(credentials) && credentials[at].SubjectID == subject.ID; at++ {
+			p.hold(credentials[at])
+		}
+	}
+	return all, nil
 }
 
 func access(ctx context.Context, r identity.Reader, id identity.SubjectID) ([]Access, error) {

@@ -1,7 +1,9 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"gatehouse/internal/identity"
@@ -22,6 +24,25 @@ func (r reader) Credential(ctx context.Context, id identity.SubjectID, kind iden
 func (r reader) Credentials(ctx context.Context, id identity.SubjectID) ([]identity.Credential, error) {
 	return list(ctx, r.q, scanCredential,
 		`SELECT `+credentialColumns+` FROM credentials WHERE subject_id = $1 ORDER BY kind`, string(id))
+}
+
+// credentialsOf asks for as many as subjectsByID does.
+const credentialsOf = `SELECT ` + credentialColumns + ` FROM credentials WHERE subject_id IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+	$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`
+
+func (r reader) CredentialsOf(ctx context.Context, ids []identity.SubjectID) ([]identity.Credential, error) {
+	var all []identity.Credential
+	for chunk := range slices.Chunk(ids, idChunk) {
+		some, err := list(ctx, r.q, scanCredential, credentialsOf, chunkArgs(chunk)...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, func(a, b identity.Credential) int {
+		return cmp.Or(cmp.Compare(a.SubjectID, b.SubjectID), cmp.Compare(a.Kind, b.Kind))
+	})
+	return slices.CompactFunc(all, func(a, b identity.Credential) bool { return a.ID == b.ID }), nil
 }
 
 func (t *tx) CreateCredential(ctx context.Context, c identity.Credential) error {

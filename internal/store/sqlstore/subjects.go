@@ -142,11 +142,7 @@ const subjectsByID = `SELECT ` + subjectColumns + ` FROM subjects s WHERE s.id I
 func (r reader) SubjectsByID(ctx context.Context, ids []identity.SubjectID) ([]identity.Subject, error) {
 	found := make(map[identity.SubjectID]identity.Subject, len(ids))
 	for chunk := range slices.Chunk(ids, idChunk) {
-		args := make([]any, idChunk)
-		for i := range args {
-			args[i] = string(chunk[min(i, len(chunk)-1)])
-		}
-		some, err := list(ctx, r.q, scanSubject, subjectsByID, args...)
+		some, err := list(ctx, r.q, scanSubject, subjectsByID, chunkArgs(chunk)...)
 		if err != nil {
 			return nil, err
 		}
@@ -161,6 +157,15 @@ func (r reader) SubjectsByID(ctx context.Context, ids []identity.SubjectID) ([]i
 		}
 	}
 	return all, nil
+}
+
+// chunkArgs fills a statement for idChunk ids; fewer are filled up with the last one.
+func chunkArgs(chunk []identity.SubjectID) []any {
+	args := make([]any, idChunk)
+	for i := range args {
+		args[i] = string(chunk[min(i, len(chunk)-1)])
+	}
+	return args
 }
 
 func (r reader) NthSubject(ctx context.Context, kind identity.SubjectKind, after identity.SubjectID, skip int) (identity.SubjectID, error) {

@@ -394,6 +394,12 @@ func TestCredentials(t *testing.T) {
 		if len(all) != 2 {
 			t.Errorf("%d credentials, want 2", len(all))
 		}
+		asked := []identity.SubjectID{c.SubjectID, identity.SubjectID(newID())} // more than one statement asks for
+		for range 60 {
+			asked = append(asked, identity.SubjectID(newID()), c.SubjectID)
+		}
+		same(t, read(t, store, func(r identity.Reader) ([]identity.Credential, error) { return r.CredentialsOf(ctx, asked) }), all)
+		same(t, len(read(t, store, func(r identity.Reader) ([]identity.Credential, error) { return r.CredentialsOf(ctx, nil) })), 0)
 		update(t, store, func(tx identity.Tx) error { return tx.DeleteCredential(ctx, c.ID) })
 		absent(t, store, get)
 		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.DeleteCredential(ctx, c.ID) })

@@ -31,6 +31,9 @@ var doorRules = map[identity.Door]identity.PasswordRule{nx.Door: nx.PasswordRule
 // founder is what a door keeps of the membership of somebody who registered with an organisation of her own.
 var founder = identity.Attributes{titan.Door: titan.Owner}
 
+// staffWords is how the door of an operator's people keeps what the core knows of them.
+var staffWords = openwifi.Words
+
 // rules are the contracts' lives of sessions and tokens, as configured.
 func (h *House) rules() map[identity.Door]session.Rules {
 	return map[identity.Door]session.Rules{
@@ -66,7 +69,7 @@ func (h *House) doors(ctx context.Context) error {
 		},
 		OpenWiFi: &openwifi.Dialect{
 			Prefix: h.Config.OpenWiFi.Prefix, Origins: h.Config.OpenWiFi.CORSOrigins, PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
-			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: h.log, Now: h.now,
+			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Staff: h.Staff, Log: h.log, Now: h.now,
 		},
 		OIDC: &oidc.Dialect{
 			// Its documents name addresses, so the issuer holds the prefix below which they are served.

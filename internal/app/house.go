@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 	_ "time/tzdata" // policies name zones, and a bare container knows none
@@ -25,6 +26,7 @@ import (
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/signup"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/factor/totp"
@@ -63,6 +65,7 @@ type House struct {
 	Recovery  *recovery.Service
 	Manage    *manage.Service
 	Profiles  *profile.Service
+	Staff     *staff.Service
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
@@ -166,6 +169,10 @@ func (h *House) core(o Options) error {
 	h.Recovery = &recovery.Service{Store: h.Store, Passwords: h.Passwords, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand}
 	h.Manage = &manage.Service{Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
+	h.Staff = &staff.Service{
+		Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Passwords: h.Passwords, Words: staffWords, Offers: h.offers,
+		Stale: h.Feed.Stale, Now: h.now,
+	}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,
 	}
@@ -182,6 +189,11 @@ func (h *House) core(o Options) error {
 	return nil
 }
 
+// offers says whether a sign-in can ask for a second factor of a kind: one that it cannot ask for would be no protection.
+func (h *House) offers(kind identity.CredentialKind) bool {
+	return slices.ContainsFunc(h.SignIn.Factors, func(f signin.Factor) bool { return f.Kind() == kind })
+}
+
 // longestToken is how long a retired signing key must still verify.
 func (h *House) longestToken() time.Duration {
 	var longest time.Duration
@@ -193,7 +205,7 @@ func (h *House) longestToken() time.Duration {
 
 // listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.
 func (h *House) listen() {
-	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Ring.Listen}
+	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Staff.Changed, h.Ring.Listen}
 	h.Feed.Attach()
 }
 

@@ -19,7 +19,8 @@
 //	subject       titan     {"login_confirmation":bool,"login_confirmation_channel":int,"language":int,"settings":{…}}
 //	              nx        {"newsletter":bool,"phone":string}
 //	              insights  {"group":string,"user_type":string,"default_site":site key}
-//	              openwifi  {"role":"root|partner|admin|…","notes":[…],…}
+//	              openwifi  {"role":"root|partner|admin|…","notes":[…],…}; role root implies superadmin: true, and blackListed: true
+//	                        suspended: true, unless the file says otherwise
 //	membership    titan     {"role":"owner|administrator|user"}          in the file also titan_role: owner
 //	organisation  titan     {"features":{name:bool|int},"settings":{name:…},"type":0}
 package world

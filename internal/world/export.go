@@ -93,6 +93,7 @@ type (
 		MustVerify     bool             `yaml:"must_verify"`
 		Suspended      bool             `yaml:"suspended"`
 		Superadmin     bool             `yaml:"superadmin"`
+		Owner          string           `yaml:"owner"`
 		SecurityPolicy any              `yaml:"security_policy"`
 		Memberships    []fileMembership `yaml:"memberships"`
 		Factors        fileFactors      `yaml:"factors"`
@@ -301,7 +302,7 @@ func (e *exporter) subject(ctx context.Context, s identity.Subject) (fileSubject
 	f := fileSubject{
 		ID: string(s.ID), Hash: s.Hash, Email: s.Email, Aliases: []string{}, Name: s.Name, GivenName: s.GivenName, MiddleName: s.MiddleName,
 		FamilyName: s.FamilyName, Phone: s.Phone, Locale: s.Locale, Verified: !s.VerifiedAt.IsZero(), MustVerify: s.MustVerify,
-		Suspended: !s.SuspendedAt.IsZero(), Superadmin: s.Superadmin, SecurityPolicy: e.policy(s.PolicyID), Memberships: []fileMembership{},
+		Suspended: !s.SuspendedAt.IsZero(), Superadmin: s.Superadmin, Owner: s.Owner, SecurityPolicy: e.policy(s.PolicyID), Memberships: []fileMembership{},
 	}
 	if s.Kind != identity.Person {
 		f.Kind = string(s.Kind)

@@ -78,7 +78,7 @@ func (a *applier) newSubject(ctx context.Context, s Subject, p proof) error {
 		MiddleName: value(s.MiddleName), FamilyName: value(s.FamilyName), Phone: value(s.Phone), Locale: value(s.Locale),
 		PasswordHash: s.PasswordHash, MustChange: value(s.MustChange), Verified: s.Verified == nil || *s.Verified,
 		MustVerify: value(s.MustVerify), Suspended: value(s.Suspended), Superadmin: value(s.Superadmin), PolicyID: value(policy),
-		Attributes: s.Attributes,
+		Owner: value(s.Owner), Attributes: s.Attributes,
 	}
 	if s.Password != "" {
 		if p.against != "" {
@@ -110,6 +110,7 @@ func (a *applier) change(ctx context.Context, s Subject, old identity.Subject, c
 		Name: differs(changes, "name", old.Name, s.Name), GivenName: differs(changes, "given_name", old.GivenName, s.GivenName),
 		MiddleName: differs(changes, "middle_name", old.MiddleName, s.MiddleName), FamilyName: differs(changes, "family_name", old.FamilyName, s.FamilyName),
 		Phone: differs(changes, "phone", old.Phone, s.Phone), Locale: differs(changes, "locale", old.Locale, s.Locale),
+		Owner:      differs(changes, "owner", old.Owner, s.Owner),
 		Superadmin: differs(changes, "superadmin", old.Superadmin, s.Superadmin), Verified: differs(changes, "verified", verified, s.Verified),
 		MustVerify: differs(changes, "must_verify", old.MustVerify, s.MustVerify), Merge: patches(changes, old.Attributes, s.Attributes),
 	}

@@ -114,6 +114,7 @@ type Subject struct {
 	MustVerify   *bool
 	Suspended    *bool
 	Superadmin   *bool
+	Owner        *string
 	Policy       *string // key
 	Memberships  []Membership
 	Factors      *Factors
@@ -545,14 +546,14 @@ func (r *reader) subject(w *World, n *yaml.Node, field string) {
 	known := fields{
 		"id": intoID(r, &s.ID), "hash": r.intoText(&s.Hash), "email": r.intoText(&s.Email),
 		"kind": func(n *yaml.Node, field string) {
-			s.Kind = identity.SubjectKind(r.word(n, field, string(identity.Person), string(identity.Machine)))
+			s.Kind = identity.SubjectKind(r.word(n, field, string(identity.Person), string(identity.Customer), string(identity.Machine)))
 		},
 		"aliases": func(n *yaml.Node, field string) { s.Aliases = r.texts(n, field) },
 		"name":    r.intoOptional(&s.Name), "given_name": r.intoOptional(&s.GivenName), "middle_name": r.intoOptional(&s.MiddleName),
 		"family_name": r.intoOptional(&s.FamilyName), "phone": r.intoOptional(&s.Phone), "locale": r.intoOptional(&s.Locale),
 		"password": secret(&s.Password), "password_hash": r.intoText(&s.PasswordHash), "must_change_password": r.intoTruth(&s.MustChange),
 		"verified": r.intoTruth(&s.Verified), "must_verify": r.intoTruth(&s.MustVerify), "suspended": r.intoTruth(&s.Suspended),
-		"superadmin": r.intoTruth(&s.Superadmin), "security_policy": r.policyOf(&s.Policy, &inline),
+		"superadmin": r.intoTruth(&s.Superadmin), "owner": r.intoOptional(&s.Owner), "security_policy": r.policyOf(&s.Policy, &inline),
 		"memberships": func(n *yaml.Node, field string) {
 			s.Memberships = []Membership{}
 			r.list(n, field, func(n *yaml.Node, field string) { r.membership(&s, n, field) })
@@ -565,6 +566,7 @@ func (r *reader) subject(w *World, n *yaml.Node, field string) {
 		return
 	}
 	r.roleWord(s.record, s.Attributes, openwifi, openwifiRoles)
+	s.impliedByOpenWiFi()
 	if s.Email == "" && len(s.Aliases) == 0 && s.ID == "" {
 		r.need(s.record, "email", false)
 	}
@@ -575,6 +577,25 @@ func (r *reader) subject(w *World, n *yaml.Node, field string) {
 		s.Policy = r.inline(w, inline, s.at("security_policy").field, "subject:"+s.name())
 	}
 	w.Subjects = append(w.Subjects, s)
+}
+
+// impliedByOpenWiFi: who is root at that door is a superadmin, and who is blacklisted is suspended, unless the file says
+// otherwise.
+func (s *Subject) impliedByOpenWiFi() {
+	var own struct {
+		Role        string `json:"role"`
+		BlackListed bool   `json:"blackListed"`
+	}
+	if json.Unmarshal(s.Attributes[openwifi], &own) != nil {
+		return
+	}
+	yes := true
+	if own.Role == openwifiRoles[0] && s.Superadmin == nil {
+		s.Superadmin = &yes
+	}
+	if own.BlackListed && s.Suspended == nil {
+		s.Suspended = &yes
+	}
 }
 
 // roleWord checks the role that a door knows, where one is given.

@@ -433,3 +433,31 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatOpenWiFiImplies(t *testing.T) {
+	h := newHouse(t, storetest.SQLite(t))
+	h.apply(`
+subjects:
+  - {email: root@example.test, password: &p correct horse battery staple, openwifi: {role: root}}
+  - {email: black@example.test, password: *p, openwifi: {role: csr, blackListed: true}}
+  - {email: word@example.test, password: *p, superadmin: false, openwifi: {role: root}}
+  - {email: served@example.test, password: *p, kind: customer, owner: 5b1f4c2e-8a63-4b0d-9a55-0d1c7e6f2a10}
+`, world.Options{})
+	for email, check := range map[string]func(identity.Subject) bool{
+		"root@example.test":   func(s identity.Subject) bool { return s.Superadmin },
+		"black@example.test":  func(s identity.Subject) bool { return !s.SuspendedAt.IsZero() },
+		"word@example.test":   func(s identity.Subject) bool { return !s.Superadmin },
+		"served@example.test": func(s identity.Subject) bool { return s.Kind == identity.Customer && s.Owner != "" },
+	} {
+		h.View(func(r identity.Reader) error {
+			s, err := r.SubjectByLogin(t.Context(), email)
+			if err == nil && !check(s) {
+				t.Errorf("%s: %+v", email, s)
+			}
+			return err
+		})
+	}
+	if again := h.apply(string(h.export()), world.Options{}); len(again) != 0 {
+		t.Errorf("applying the export changes %v", again)
+	}
+}

@@ -28,7 +28,8 @@ const (
 	FieldOwner    = "owner"
 	FieldLocation = "location"
 	FieldNotes    = "notes"
-	FieldMail     = "mail" // nothing can be mailed
+	FieldMailOff  = "mail_off" // nothing can be sent that way
+	FieldSMSOff   = "sms_off"
 )
 
 const (
@@ -37,7 +38,7 @@ const (
 	maxNotes = 48 << 10 // bytes in all, so that the rest of a door's JSON has room
 )
 
-// phones and apps: what a person's one method at this kind of door is chosen from.
+// switchable are the kinds that somebody's one second factor is chosen from.
 var switchable = []identity.CredentialKind{identity.TOTP, identity.SMSCode, identity.EmailCode}
 
 // Person is somebody to be made.
@@ -313,9 +314,13 @@ func (s *Service) changeRecord(ctx context.Context, tx identity.Tx, by By, p pai
 	take(&suspended, in.Suspended)
 	take(&blackListed, in.BlackListed)
 	facts.Suspended, facts.BlackListed = suspended, blackListed
-	owner := p.target.Owner
+	asked := Facts{} // what stood there before may have come another way
+	take(&asked.Description, in.Description)
+	take(&asked.AuthInfo, in.AuthInfo)
+	take(&asked.Location, in.Location)
+	owner := ""
 	take(&owner, in.Owner)
-	if err := checkFacts(facts, owner); err != nil {
+	if err := checkFacts(asked, owner); err != nil {
 		return err
 	}
 	if in.Check {
@@ -476,7 +481,7 @@ func (s *Service) changeFactor(ctx context.Context, tx identity.Tx, by By, p pai
 	case !policy.Allows(effective, kind):
 		return identity.Invalid.In(FieldFactor, "is not one that the security policy allows")
 	case s.Offers == nil || !s.Offers(kind):
-		return identity.Invalid.In(FieldFactor, "cannot be used here: "+string(kind)+" is off")
+		return off(kind)
 	}
 	at := has(kind)
 	others := slices.DeleteFunc(slices.Clone(switchable), func(k identity.CredentialKind) bool { return k == kind })
@@ -495,6 +500,17 @@ func (s *Service) changeFactor(ctx context.Context, tx identity.Tx, by By, p pai
 	}
 	_, err = s.Manage.RemoveFactorsIn(ctx, tx, by.Caller, p.target.ID, p.keeps(by), others...)
 	return err
+}
+
+// off says that the house cannot ask for a second factor of a kind.
+func off(kind identity.CredentialKind) error {
+	switch kind {
+	case identity.EmailCode:
+		return identity.Invalid.In(FieldMailOff, "codes by mail cannot be sent here")
+	case identity.SMSCode:
+		return identity.Invalid.In(FieldSMSOff, "codes by SMS cannot be sent here")
+	}
+	return identity.Invalid.In(FieldFactor, "cannot be used here")
 }
 
 func (s *Service) enrolNumber(ctx context.Context, tx identity.Tx, by By, p pair, credentials []identity.Credential, at int, number string) error {
@@ -582,7 +598,7 @@ func (s *Service) sendLinks(ctx context.Context, tx identity.Tx, by By, p pair, 
 
 func (s *Service) mail(ctx context.Context, tx identity.Tx, by By, send func(context.Context, identity.Tx, identity.Caller, identity.Subject) error, subject identity.Subject) error {
 	if send == nil {
-		return identity.Invalid.In(FieldMail, "cannot be sent here")
+		return identity.Invalid.In(FieldMailOff, "mail cannot be sent here")
 	}
 	return send(ctx, tx, by.Caller, subject)
 }

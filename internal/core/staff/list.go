@@ -12,6 +12,8 @@ import (
 	"gatehouse/internal/identity"
 )
 
+const maxSearch = 1000 // bytes; engines refuse patterns that are far longer
+
 // MaxPage is the longest list that one call gives.
 const MaxPage = 1000
 
@@ -136,6 +138,9 @@ func (s *Service) page(ctx context.Context, r identity.Reader, round int, q Quer
 	}
 	if q.Limit > MaxPage {
 		return nil, identity.Invalid.In("limit", "is too large")
+	}
+	if len(q.Name) > maxSearch || len(q.Email) > maxSearch {
+		return nil, nil // nobody has so long a name
 	}
 	filter := identity.SubjectFilter{Kind: q.Kind, Offset: q.Offset, Limit: q.Limit, Name: q.Name, Email: q.Email, Owner: q.Owner}
 	if q.Name == "" && q.Email == "" && q.Owner == "" {

@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/token"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -46,6 +47,7 @@ type Dialect struct {
 	SignIn   *signin.Service
 	Sessions *session.Service
 	Profiles *profile.Service
+	Staff    *staff.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 
@@ -92,11 +94,11 @@ func (d *Dialect) pageRoutes() []httpkit.Route {
 // ServiceRoutes are the operations of the internal listener: those that a service key opens (openwifi.md 1.3). A bearer token
 // counts there as it does on the public one.
 func (d *Dialect) ServiceRoutes() httpkit.Door {
-	return d.mount(
+	return d.mount(append([]httpkit.Route{
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
-		httpkit.Route{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
+		{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
 		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForService),
-	)
+	}, d.userReads(d.callerOrService)...)...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {

@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/identity"
 )
 
@@ -36,7 +37,19 @@ const (
 	badMethod     = 1004
 	notUpdated    = 1012
 	badParameters = 1018
+	idMissing     = 1037
+	idNotZero     = 1038
+	badRole       = 1039
+	badEmail      = 1040
+	passwordUsed  = 1041
+	badNumber     = 1044
+	badMFAMethod  = 1045
+	badPassword   = 1047
+	notSetUp      = 1055 // the authenticator
+	userExists    = 1061
 	notBuilt      = 1062
+	smsOff        = 1084
+	mailOff       = 1085
 )
 
 // answer is this door's word for one Kind.
@@ -120,6 +133,38 @@ func atRefresh(err error) error {
 		return &at{err, answers[identity.TokenReused]}
 	case identity.Restricted: // the session stands: the same token is good again later
 		return &at{err, answer{403, cannotRefresh, 0, restricted, false}}
+	}
+	return err
+}
+
+// userFields are the contract's names and numbers for the fields that the core's refusals speak of.
+var userFields = map[string]struct {
+	name   string
+	number int
+}{
+	staff.FieldRole: {"userRole", badRole}, staff.FieldEmail: {"email", badEmail}, staff.FieldPolicy: {"securityPolicy", badParameters},
+	staff.FieldFactor: {"mfa.method", badMFAMethod}, staff.FieldNumber: {"mobiles[0].number", badNumber},
+	staff.FieldApp: {"The authenticator", notSetUp}, staff.FieldMailOff: {"", mailOff}, staff.FieldSMSOff: {"", smsOff},
+	"auth_info": {"oauthUserInfo", badParameters},
+}
+
+// atUser: where users are made and changed, a bad password is a bad request, and refusals bear numbers of their own (openwifi.md
+// 1.2, 1.8).
+func atUser(err error) error {
+	e := identity.Describe(err)
+	switch e.Kind {
+	case identity.WeakPassword:
+		return &at{err, answer{400, 0, badPassword, "The password breaks the password rule.", false}}
+	case identity.PasswordReused:
+		return &at{err, answer{400, 0, passwordUsed, "The password was used before.", true}}
+	case identity.Conflict:
+		if e.Field == staff.FieldEmail {
+			return &at{err, answer{400, 0, userExists, "There is a user with this e-mail address.", true}}
+		}
+	case identity.Invalid:
+		if f, ok := userFields[e.Field]; ok {
+			return numbered{identity.Invalid.In(f.name, e.Public), f.number}
+		}
 	}
 	return err
 }

@@ -10,7 +10,9 @@ import (
 
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/httpkit"
@@ -37,9 +39,16 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	cfg := config.Default()
 	c.Sessions.Rules[openwifi.Door] = openwifi.Rules(cfg.OpenWiFi)
 	c.Passwords.DoorRule = map[identity.Door]identity.PasswordRule{openwifi.Door: openwifi.PasswordRule}
+	c.Passwords.Rand = c.SignIn.Rand // ids of one kind come from one source, or two would be equal
+	people := &staff.Service{
+		Store: c.Store, Passwords: c.Passwords, Words: openwifi.Words, Now: c.Clock.Now,
+		Manage:   &manage.Service{Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box, Now: c.Clock.Now, Rand: c.SignIn.Rand},
+		Profiles: &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now},
+	}
+	c.Store.OnCommit(people.Changed)
 	h := &house{Core: c, door: &openwifi.Dialect{
 		Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
-		Profiles: &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now},
+		Profiles: people.Profiles, Staff: people,
 	}}
 	for _, f := range change {
 		f(h.door)

@@ -1,6 +1,324 @@
 package openwifi
 
-import "gatehouse/internal/httpkit"
+import (
+	"cmp"
+	"net/http"
+	"strings"
 
-// userRoutes are /user, /users, /securityProfiles (openwifi.md 1.8, 1.13).
-func (d *Dialect) userRoutes() []httpkit.Route { return nil }
+	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/staff"
+	"gatehouse/internal/httpkit"
+	"gatehouse/internal/identity"
+)
+
+// defaultPage is how many users a list has where nothing else is asked for.
+const defaultPage = 100
+
+// userRoutes are /user and /users (openwifi.md 1.8).
+func (d *Dialect) userRoutes() []httpkit.Route {
+	return append(d.userReads(d.caller),
+		d.route(http.MethodPost, base+"/user/{id}", "createUser", d.createUser),
+		d.route(http.MethodPut, base+"/user/{id}", "updateUser", d.updateUser),
+		d.route(http.MethodDelete, base+"/user/{id}", "deleteUser", d.deleteUser),
+	)
+}
+
+// asker says who asks.
+type asker func(*http.Request) (staff.By, error)
+
+// userReads are those that the internal listener has too, where another service may ask.
+func (d *Dialect) userReads(asks asker) []httpkit.Route {
+	return []httpkit.Route{
+		d.route(http.MethodGet, base+"/users", "getUsers", func(w http.ResponseWriter, r *http.Request) error { return d.users(w, r, asks) }),
+		d.route(http.MethodGet, base+"/user/{id}", "getUser", func(w http.ResponseWriter, r *http.Request) error { return d.user(w, r, asks) }),
+	}
+}
+
+// caller is who shows an access token.
+func (d *Dialect) caller(r *http.Request) (staff.By, error) {
+	live, _, err := d.signedIn(r)
+	if err != nil {
+		return staff.By{}, err
+	}
+	c := httpkit.Caller(r, Door)
+	c.SubjectID, c.ActorID, c.SessionID = live.Subject.ID, cmp.Or(live.Session.ActorID, live.Subject.ID), live.Session.ID
+	return staff.By{Caller: c}, nil
+}
+
+// callerOrService is caller, or another service that shows our key.
+func (d *Dialect) callerOrService(r *http.Request) (staff.By, error) {
+	service, err := d.byService(r)
+	if err != nil {
+		return staff.By{}, err
+	}
+	if service {
+		return staff.By{Caller: httpkit.Caller(r, Door), Service: true}, nil
+	}
+	return d.caller(r)
+}
+
+// userList is the answer of a list, of users or of their ids.
+type userList[T userInfo | identity.SubjectID] struct {
+	Users []T `json:"users"`
+}
+
+// users answers GET /users.
+func (d *Dialect) users(w http.ResponseWriter, r *http.Request, asks asker) error {
+	by, err := asks(r)
+	if err != nil {
+		return err
+	}
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	list, err := d.usersAsked(r, by, q)
+	if err != nil {
+		return atUser(err)
+	}
+	if q.flag("idOnly") {
+		ids := userList[identity.SubjectID]{Users: make([]identity.SubjectID, len(list))}
+		for i := range list {
+			ids.Users[i] = list[i].Subject.ID
+		}
+		return writeJSON(w, http.StatusOK, ids)
+	}
+	users := userList[userInfo]{Users: make([]userInfo, len(list))}
+	for i := range list {
+		users.Users[i] = userOf(&list[i])
+	}
+	return writeJSON(w, http.StatusOK, users)
+}
+
+// usersAsked are those named by select, or a page.
+func (d *Dialect) usersAsked(r *http.Request, by staff.By, q query) ([]profile.Profile, error) {
+	selected, err := q.text("select")
+	if err != nil {
+		return nil, err
+	}
+	if selected != "" {
+		// Counted before they are taken apart: a thousand ids are a page, a million are an attack.
+		if strings.Count(selected, ",") >= staff.MaxPage {
+			return nil, identity.Invalid.In("select", "names too many users")
+		}
+		var ids []identity.SubjectID
+		for id := range strings.SplitSeq(selected, ",") {
+			if id := strings.ToLower(strings.TrimSpace(id)); identity.ValidID(id) {
+				ids = append(ids, identity.SubjectID(id))
+			}
+		}
+		return d.Staff.ByIDs(r.Context(), by, identity.Person, ids)
+	}
+	page := staff.Query{Kind: identity.Person, Offset: q.number("offset", 0), Limit: q.number("limit", defaultPage)}
+	if page.Name, err = q.text("nameSearch"); err != nil {
+		return nil, err
+	}
+	if page.Email, err = q.text("emailSearch"); err != nil {
+		return nil, err
+	}
+	return d.Staff.List(r.Context(), by, page)
+}
+
+// user answers GET /user/{id}.
+func (d *Dialect) user(w http.ResponseWriter, r *http.Request, asks asker) error {
+	by, err := asks(r)
+	if err != nil {
+		return err
+	}
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	id, err := userID(r)
+	if err != nil {
+		return err
+	}
+	var p profile.Profile
+	if q.flag("byEmail") {
+		p, err = d.Staff.ReadByEmail(r.Context(), by, identity.Person, string(id))
+	} else {
+		p, err = d.Staff.Read(r.Context(), by, identity.Person, id)
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, userOf(&p))
+}
+
+// userID is the id in the path, in the one spelling that ids have.
+func userID(r *http.Request) (identity.SubjectID, error) {
+	id := strings.ToLower(strings.TrimSpace(r.PathValue("id")))
+	if id == "" {
+		return "", numbered{identity.Invalid.In("id", "is missing"), idMissing}
+	}
+	return identity.SubjectID(id), nil
+}
+
+// createUser answers POST /user/0.
+func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request) error {
+	by, err := d.caller(r)
+	if err != nil {
+		return err
+	}
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	body, err := bodyOf(r)
+	if err != nil {
+		return err
+	}
+	if r.PathValue("id") != "0" {
+		return numbered{identity.Invalid.In("id", "must be 0"), idNotZero}
+	}
+	entity, err := q.text("entity")
+	if err != nil {
+		return err
+	}
+	text := func(name string) string {
+		value, _ := body.text(name)
+		return value
+	}
+	truth := func(name string) bool {
+		value := body.truth(name)
+		return value != nil && *value
+	}
+	in := staff.Person{
+		Kind: identity.Person, Email: text("email"), Role: body.choice("userRole"), Name: text("name"), Description: text("description"),
+		Locale: text("locale"), Location: strings.ToLower(text("location")), Owner: strings.ToLower(text("owner")), Entity: strings.ToLower(entity),
+		AuthInfo: text("oauthUserInfo"), Policy: text("securityPolicy"), Notes: notesAsked(body), MustChange: truth("changePassword"),
+		Suspended: truth("suspended"), BlackListed: truth("blackListed"), Check: q.flag("email_verification"),
+	}
+	if password := text("currentPassword"); password != "" {
+		in.Password = (*identity.Secret)(&password)
+	}
+	if body.mistake != nil {
+		return body.mistake
+	}
+	p, err := d.Staff.Create(r.Context(), by, in)
+	if err != nil {
+		return atUser(err)
+	}
+	return writeJSON(w, http.StatusOK, userOf(&p))
+}
+
+// notesAsked are the texts of new notes; what an entry says about who wrote it, and when, does not count.
+func notesAsked(body *object) []string {
+	var texts []string
+	for _, n := range body.list("notes") {
+		text, _ := n.text("note")
+		if n.mistake != nil && body.mistake == nil {
+			body.mistake = n.mistake
+		}
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// updateUser answers PUT /user/{id}.
+func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request) error {
+	by, err := d.caller(r)
+	if err != nil {
+		return err
+	}
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	id, err := userID(r)
+	if err != nil {
+		return err
+	}
+	body, err := bodyOf(r)
+	if err != nil {
+		return err
+	}
+	change := staff.Change{Kind: identity.Person}
+	switch {
+	case q.flag("resetMFA"):
+		named(r, "resetUserMFA")
+		change.ResetFactors = true
+	case q.flag("forgotPassword"):
+		named(r, "mailUserReset")
+		change.MailReset = true
+	default:
+		if change, err = changeAsked(body); err != nil {
+			return err
+		}
+		change.Check = q.flag("email_verification")
+	}
+	p, err := d.Staff.Change(r.Context(), by, id, change)
+	if err != nil {
+		return atUser(err)
+	}
+	if change.MailReset {
+		return writeJSON(w, http.StatusOK, completed(r.Method))
+	}
+	return writeJSON(w, http.StatusOK, userOf(&p))
+}
+
+// changeAsked reads those fields that a change may name.
+func changeAsked(body *object) (staff.Change, error) {
+	lower := func(name string) *string {
+		text := body.choice(name)
+		if text != nil {
+			*text = strings.ToLower(*text)
+		}
+		return text
+	}
+	in := staff.Change{
+		Kind: identity.Person, Name: body.choice("name"), Description: body.choice("description"), Locale: body.choice("locale"),
+		Location: lower("location"), Owner: lower("owner"), AuthInfo: body.choice("oauthUserInfo"), Policy: body.choice("securityPolicy"),
+		Role: body.choice("userRole"), Notes: notesAsked(body), Suspended: body.truth("suspended"), BlackListed: body.truth("blackListed"),
+		MustChange: body.truth("changePassword"), Password: (*identity.Secret)(body.choice("currentPassword")),
+	}
+	own := body.inner("userTypeProprietaryInfo")
+	method := own.inner("mfa")
+	if on := method.truth("enabled"); on != nil {
+		in.Factor = &staff.Factor{On: *on}
+		if *on {
+			word, _ := method.text("method")
+			for _, m := range methods {
+				if strings.EqualFold(m.word, word) {
+					in.Factor.Kind = m.kind
+				}
+			}
+			if mobiles := own.list("mobiles"); len(mobiles) > 0 && in.Factor.Kind == identity.SMSCode {
+				in.Factor.Number, _ = mobiles[0].text("number")
+				own.mistake = cmp.Or(own.mistake, mobiles[0].mistake)
+			}
+		}
+	}
+	for _, o := range []*object{body, own, method} {
+		if o.mistake != nil {
+			return in, o.mistake
+		}
+	}
+	return in, nil
+}
+
+// deleteUser answers DELETE /user/{id}: 200 with nothing in it, as the vendor's tests insist.
+func (d *Dialect) deleteUser(w http.ResponseWriter, r *http.Request) error {
+	by, err := d.caller(r)
+	if err != nil {
+		return err
+	}
+	id, err := userID(r)
+	if err != nil {
+		return err
+	}
+	if err := d.Staff.Delete(r.Context(), by, identity.Person, id); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// success is the answer of a call that has no data to give.
+type success struct {
+	Code      int
+	Operation string // the request's method
+	Details   string
+}
+
+func completed(method string) success { return success{0, method, "Command completed."} }

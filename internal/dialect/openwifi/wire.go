@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 )
@@ -186,10 +189,9 @@ type attributes struct {
 	ValidationURI        string `json:"validationURI"`
 	CurrentLoginURI      string `json:"currentLoginURI"`
 	Location             string `json:"location"`
-	Owner                string `json:"owner"`
 	Notes                []note `json:"notes"`
-	BlackListed          bool   `json:"blackListed"`
-	SecurityPolicy       string `json:"securityPolicy"`
+	BlackListed          bool   `json:"blackListed"` // says why she is suspended
+	Suspended            bool   `json:"suspended"`   // for another reason too
 	SecurityPolicyChange int64  `json:"securityPolicyChange"`
 	OAuthUserInfo        string `json:"oauthUserInfo"`
 }
@@ -210,33 +212,75 @@ const (
 	subscriber = "subscriber"
 )
 
-var roles = []string{root, "partner", admin, subscriber, "csr", "system", "installer", "noc", "accounting"}
+// Words is how this door keeps what the core knows of an operator's people, by the contract's names.
+var Words = staff.Words{Door: Door, Read: factsOf, Patch: patchOf}
 
-// roleOf: the house's superadmins are root everywhere; for the others the attribute decides.
-func roleOf(s *identity.Subject, a *attributes) string {
-	if s.Superadmin {
-		return root
+func factsOf(s *identity.Subject) staff.Facts {
+	own := attributesOf(s)
+	f := staff.Facts{
+		Role: staff.Role(strings.ToLower(own.Role)), Description: own.Description, Location: own.Location, AuthInfo: own.OAuthUserInfo,
+		BlackListed: own.BlackListed, Suspended: own.Suspended,
 	}
-	if role := strings.ToLower(a.Role); slices.Contains(roles, role) {
-		return role
+	if own.SecurityPolicyChange != 0 {
+		f.PolicyAt = time.Unix(own.SecurityPolicyChange, 0)
 	}
-	return subscriber
+	for _, n := range own.Notes {
+		f.Notes = append(f.Notes, staff.Note{At: time.Unix(n.Created, 0), By: n.CreatedBy, Text: n.Note})
+	}
+	return f
 }
+
+// patchOf leaves out what is not so, and leaves alone what is none of the core's.
+func patchOf(f staff.Facts) []byte {
+	patch := map[string]any{
+		"role": orNull(string(f.Role)), "description": orNull(f.Description), "location": orNull(f.Location),
+		"oauthUserInfo": orNull(f.AuthInfo), "blackListed": orNull(f.BlackListed), "suspended": orNull(f.BlackListed && f.Suspended),
+		"securityPolicyChange": orNull(unix(f.PolicyAt)), "notes": nil,
+	}
+	if len(f.Notes) > 0 {
+		patch["notes"] = notesOf(f.Notes)
+	}
+	text, err := json.Marshal(patch)
+	if err != nil {
+		return nil // texts, numbers and truths marshal
+	}
+	return text
+}
+
+func orNull[T comparable](v T) any {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return v
+}
+
+func notesOf(notes []staff.Note) []note {
+	list := make([]note, 0, len(notes))
+	for _, n := range notes {
+		list = append(list, note{Created: unix(n.At), CreatedBy: n.By, Note: n.Text})
+	}
+	return list
+}
+
+// roleOf gives the contract's word.
+func roleOf(s *identity.Subject) string { return string(Words.RoleOf(s)) }
 
 // userOf prints a profile.
 func userOf(p *profile.Profile) userInfo {
 	s := &p.Subject
 	own := attributesOf(s)
+	suspended, blackListed := factsOf(s).ShutOut(s)
 	u := userInfo{
 		ID: string(s.ID), OldID: string(s.ID), Name: cmp.Or(s.Name, s.Email), Description: own.Description, Avatar: own.Avatar,
 		Email: strings.ToLower(s.Email), Validated: !s.VerifiedAt.IsZero(), ValidationEmail: own.ValidationEmail,
 		ValidationDate: unix(s.VerifiedAt), Created: unix(s.CreatedAt), CreationDate: unix(s.CreatedAt), ValidationURI: own.ValidationURI,
 		ChangePassword: p.MustChange, LastLogin: unix(s.LastSignInAt), CurrentLoginURI: own.CurrentLoginURI,
 		LastPasswordChange: unix(p.PasswordSetAt), LastEmailCheck: unix(s.VerifiedAt), WaitingForEmailCheck: s.AwaitsVerification(),
-		Locale: s.Locale, Notes: append([]note{}, own.Notes...), Location: own.Location, Owner: own.Owner,
-		Suspended: !s.SuspendedAt.IsZero(), BlackListed: own.BlackListed, UserRole: roleOf(s, &own),
+		Locale: s.Locale, Notes: append([]note{}, own.Notes...), Location: own.Location, Owner: s.Owner,
+		Suspended: suspended, BlackListed: blackListed, UserRole: roleOf(s),
 		Proprietary:    proprietary{Mobiles: []mobile{}, MFA: mfa{Method: methodOf(p.Factors)}},
-		SecurityPolicy: own.SecurityPolicy, SecurityPolicyChange: own.SecurityPolicyChange, LastPasswords: []string{},
+		SecurityPolicy: p.OwnPolicy, SecurityPolicyChange: own.SecurityPolicyChange, LastPasswords: []string{},
 		OAuthUserInfo: own.OAuthUserInfo, Modified: unix(s.UpdatedAt),
 	}
 	u.Proprietary.MFA.Enabled = u.Proprietary.MFA.Method != ""
@@ -296,6 +340,69 @@ func (o *object) text(name string) (text string, given bool) {
 	return "", false
 }
 
+// choice is text for a change: nil where it is absent.
+func (o *object) choice(name string) *string {
+	if text, given := o.text(name); given {
+		return &text
+	}
+	return nil
+}
+
+// truth is a boolean, which may come as a string; nil where it is absent.
+func (o *object) truth(name string) *bool {
+	raw := o.fields[name]
+	if len(raw) == 0 || raw[0] == 'n' {
+		return nil
+	}
+	var value bool
+	switch string(raw) {
+	case "true", `"true"`:
+		value = true
+	case "false", `"false"`:
+	default:
+		if o.mistake == nil {
+			o.mistake = identity.Invalid.In(name, "must be a boolean")
+		}
+		return nil
+	}
+	return &value
+}
+
+// inner is an object inside; empty where it is absent.
+func (o *object) inner(name string) *object {
+	raw := o.fields[name]
+	if len(raw) == 0 || raw[0] == 'n' {
+		return &object{}
+	}
+	fields, err := httpkit.Object(raw)
+	if err != nil && o.mistake == nil {
+		o.mistake = identity.Invalid.In(name, "must be an object")
+	}
+	return &object{fields: fields}
+}
+
+// list are the objects in a list inside; none where it is absent.
+func (o *object) list(name string) []*object {
+	raw := o.fields[name]
+	if len(raw) == 0 || raw[0] == 'n' {
+		return nil
+	}
+	var parts []json.RawMessage
+	var all []*object
+	err := json.Unmarshal(raw, &parts)
+	for _, part := range parts {
+		var fields map[string]json.RawMessage
+		if fields, err = httpkit.Object(part); err != nil {
+			break
+		}
+		all = append(all, &object{fields: fields})
+	}
+	if err != nil && o.mistake == nil {
+		o.mistake = identity.Invalid.In(name, "must be a list of objects")
+	}
+	return all
+}
+
 // needed is text that must be there; it may be empty.
 func (o *object) needed(name string) string {
 	text, given := o.text(name)
@@ -318,6 +425,19 @@ func queryOf(r *http.Request) (query, error) {
 
 // flag is true for exactly "true"; whatever else stands there counts as absent (openwifi.md 1.1).
 func (q query) flag(name string) bool { return len(q[name]) == 1 && q[name][0] == "true" }
+
+// number is a parameter of digits only; whatever else stands there counts as absent (openwifi.md 1.1). One that is too large for
+// anything is the largest.
+func (q query) number(name string, absent int) int {
+	if len(q[name]) != 1 || q[name][0] == "" || strings.Trim(q[name][0], "0123456789") != "" {
+		return absent
+	}
+	n, err := strconv.Atoi(q[name][0])
+	if err != nil {
+		return math.MaxInt32
+	}
+	return n
+}
 
 // text is a parameter's value, "" where it is absent. Two would leave open which one counts.
 func (q query) text(name string) (string, error) {

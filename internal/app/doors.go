@@ -69,7 +69,7 @@ func (h *House) doors(ctx context.Context) error {
 		},
 		OpenWiFi: &openwifi.Dialect{
 			Prefix: h.Config.OpenWiFi.Prefix, Origins: h.Config.OpenWiFi.CORSOrigins, PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
-			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Staff: h.Staff, Log: h.log, Now: h.now,
+			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Staff: h.Staff, Messages: h.Messages, Log: h.log, Now: h.now,
 		},
 		OIDC: &oidc.Dialect{
 			// Its documents name addresses, so the issuer holds the prefix below which they are served.

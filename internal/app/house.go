@@ -20,6 +20,7 @@ import (
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
@@ -66,6 +67,7 @@ type House struct {
 	Manage    *manage.Service
 	Profiles  *profile.Service
 	Staff     *staff.Service
+	Messages  *message.Service
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
@@ -173,6 +175,7 @@ func (h *House) core(o Options) error {
 		Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Passwords: h.Passwords, Words: staffWords, Offers: h.offers,
 		Stale: h.Feed.Stale, Now: h.now,
 	}
+	h.Messages = &message.Service{Store: h.Store, Staff: h.Staff, Outbox: h.Outbox, Log: h.Audit, Mails: h.Config.SMTPURL != "", Now: h.now}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Now: h.now, Founder: founder,
 	}

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
 )
 
@@ -361,7 +362,7 @@ func (r *reader) organisation(w *World, n *yaml.Node, field string) {
 	r.need(o.record, "key", o.Key != "")
 	r.hubExpiry(&o)
 	if inline != nil {
-		o.Policy = r.inline(w, inline, o.at("policy").field, "organisation:"+o.Key)
+		o.Policy = r.inline(w, inline, o.at("policy").field, policy.OfOrganisation+o.Key)
 	}
 	w.Organisations = append(w.Organisations, o)
 }
@@ -574,7 +575,7 @@ func (r *reader) subject(w *World, n *yaml.Node, field string) {
 		r.mistakes.add(r.file, s.at("password_hash"), "is given beside password; one of them is enough")
 	}
 	if inline != nil {
-		s.Policy = r.inline(w, inline, s.at("security_policy").field, "subject:"+s.name())
+		s.Policy = r.inline(w, inline, s.at("security_policy").field, policy.OfSubject+s.name())
 	}
 	w.Subjects = append(w.Subjects, s)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,17 @@ var BuiltIn = identity.Policy{
 	Password:     identity.PasswordRule{MinLength: 8, History: 5},
 	SecondFactor: identity.FactorOptional,
 	Lockout:      identity.Lockout{Tries: 10, Window: 15 * time.Minute},
+}
+
+// Keys of policies that have no name of their own begin with these: they belong to one organisation or person.
+const (
+	OfOrganisation = "organisation:"
+	OfSubject      = "subject:"
+)
+
+// Inline says whether a key is such a one.
+func Inline(key string) bool {
+	return strings.HasPrefix(key, OfOrganisation) || strings.HasPrefix(key, OfSubject)
 }
 
 // NoFactor stands in Policy.Factors where two policies allow no factor in common: then none is allowed.

@@ -15,6 +15,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
@@ -48,6 +49,7 @@ type Dialect struct {
 	Sessions *session.Service
 	Profiles *profile.Service
 	Staff    *staff.Service
+	Messages *message.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 
@@ -70,7 +72,7 @@ func (d *Dialect) Form() token.Form { return form{} }
 
 // Routes are the operations of the public listener, to be mounted below Prefix.
 func (d *Dialect) Routes() httpkit.Door {
-	return d.mount(slices.Concat(d.signInRoutes(), d.userRoutes(), d.avatarRoutes(), d.sendRoutes(), d.linkRoutes(), d.systemRoutes(),
+	return d.mount(slices.Concat(d.signInRoutes(), d.userRoutes(), d.avatarRoutes(), d.sendRoutes(), d.profileRoutes(), d.linkRoutes(), d.systemRoutes(),
 		d.ownRoutes(), d.subscriberRoutes(), d.pageRoutes())...)
 }
 
@@ -94,11 +96,11 @@ func (d *Dialect) pageRoutes() []httpkit.Route {
 // ServiceRoutes are the operations of the internal listener: those that a service key opens (openwifi.md 1.3). A bearer token
 // counts there as it does on the public one.
 func (d *Dialect) ServiceRoutes() httpkit.Door {
-	return d.mount(append([]httpkit.Route{
+	return d.mount(slices.Concat([]httpkit.Route{
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
 		{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
 		d.route(http.MethodGet, base+"/systemEndpoints", "systemEndpoints", d.endpointsForService),
-	}, d.userReads(d.callerOrService)...)...)
+	}, d.userReads(d.callerOrService), d.sendsFor(d.callerOrService))...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {

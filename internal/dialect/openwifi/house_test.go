@@ -11,8 +11,10 @@ import (
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/staff"
+	"gatehouse/internal/deliver"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/httpkit"
@@ -49,6 +51,10 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	h := &house{Core: c, door: &openwifi.Dialect{
 		Origins: []string{"*"}, Key: serviceKey, SignIn: c.SignIn, Sessions: c.Sessions, Now: c.Clock.Now, Log: slog.New(slog.DiscardHandler),
 		Profiles: people.Profiles, Staff: people,
+		Messages: &message.Service{
+			Store: c.Store, Staff: people, Log: c.Passwords.Log, Mails: true, Now: c.Clock.Now,
+			Outbox: &deliver.Outbox{Store: c.Store, Box: c.Box, Templates: deliver.BuiltIn(), Now: c.Clock.Now, Rand: c.SignIn.Rand},
+		},
 	}}
 	for _, f := range change {
 		f(h.door)

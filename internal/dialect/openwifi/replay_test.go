@@ -21,8 +21,12 @@ func TestStories(t *testing.T) {
 			if story == "limit" {
 				d.PerSecond = 10
 			}
+			d.Messages.Mails = story != "email_off"
 		})
 		h.world(t)
+		if story == "security_profiles" || story == "restricted" {
+			h.fieldPolicy(t)
+		}
 		return dialecttest.House{
 			Public: h.public, Service: h.service, Advance: h.Clock.Advance,
 			Captured: map[string]string{"code": h.Code(), "key": serviceKey},

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
@@ -99,6 +100,7 @@ func newHouse(t testing.TB, o apptest.Options) *house {
 	o.Configure = func(c *config.Config) {
 		c.Limits.NxStrengthPerMinute, c.Limits.TitanUserPerMinute, c.Limits.TitanAddressPerMinute, c.Limits.OpenWiFiPerSecond = 0, 0, 0, 0
 		c.Insights.RefreshRotate = true
+		c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:9", "gatehouse@example.test" // nobody sends: the worker does not run
 		if configure != nil {
 			configure(c)
 		}
@@ -430,7 +432,7 @@ func holderOf(kind string) string {
 // holder is holderOf, but somebody new where the recipe changes her password.
 func (h *house) holder(t testing.TB, r recipe, kind string) string {
 	t.Helper()
-	login := holderOf(kind)
+	login := cmp.Or(r.who, holderOf(kind))
 	if r.op == "updatePassword" || r.op == "resetPassword" || r.op == "submitReset" {
 		_, login = h.newPerson(t, false)
 	}
@@ -446,6 +448,7 @@ type recipe struct {
 	takes []string
 	// inBody: the token is not the Authorization header but a field or a parameter, whose refusals have other statuses.
 	inBody bool
+	who    string // whose token does it; "": holderOf's
 	make   func(t testing.TB, h *house, token string) request
 }
 
@@ -544,6 +547,9 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "systemEndpoints", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
 		return request{method: "GET", target: "/api/v1/systemEndpoints", bearer: token, service: true}
 	}},
+	{door: openwifi.Door, op: "securityProfiles", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/securityProfiles", "")},
+	{door: openwifi.Door, op: "sendEmail", takes: []string{wifiAccess}, who: "bob@example.test", make: plain("POST", "/api/v1/email",
+		`{"from":"noc@example.test","subject":"Works","recipients":["ada@example.test"],"text":"It works."}`)},
 	{door: openwifi.Door, op: "asset", make: plain("GET", "/wwwassets/password_policy.html", "")},
 
 	{door: oidc.Door, op: "openidConfiguration", make: plain("GET", "/.well-known/openid-configuration", "")},

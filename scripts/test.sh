@@ -5,8 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Tests that drive a browser will want: chromium.
-scripts/need.sh postgres cc
+# One test drives a browser.
+scripts/need.sh postgres cc chromium
 
 [ $# -gt 0 ] || set -- ./...
 # vet is part of `make check`. The time limit is for one package.

@@ -28,6 +28,10 @@ func (h *house) bound(t testing.TB, p identity.Policy, factor bool) (her, neighb
 	if _, err := h.Manage.Update(t.Context(), op, id, manage.Change{PolicyID: &saved.ID}); err != nil {
 		t.Fatal(err)
 	}
+	// Subscribers come in by a way of their own, so the policy holds one of them too.
+	if _, err := h.Manage.Update(t.Context(), op, sueID, manage.Change{PolicyID: &saved.ID}); err != nil {
+		t.Fatal(err)
+	}
 	_, neighbour = h.newPerson(t, factor)
 	return her, neighbour
 }
@@ -118,6 +122,10 @@ func TestPoliciesHoldAtEveryRefresh(t *testing.T) {
 			continue
 		}
 		for _, kind := range r.takes {
+			her, neighbour := her, neighbour
+			if kind == subRefresh {
+				her, neighbour = "sue@customer.test", "sam@customer.test"
+			}
 			theirs := r.make(t, h, h.print(t, kind, neighbour))
 			theirs.from = farAway
 			if a := h.send(theirs); !a.ok() {

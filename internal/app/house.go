@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/apikey"
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
 	"gatehouse/internal/core/manage"
@@ -75,6 +77,8 @@ type House struct {
 	Profiles  *profile.Service
 	Staff     *staff.Service
 	Phones    *phone.Service
+	Enrol     *enrol.Service
+	APIKeys   *apikey.Service
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
@@ -201,9 +205,16 @@ func (h *House) core(o Options) error {
 		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
+	h.Enrol = &enrol.Service{Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
 	h.Staff = &staff.Service{
 		Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Passwords: h.Passwords, Recovery: h.Recovery, Words: staffWords,
-		Offers: h.offers, Proven: h.Phones.ProvenIn, Stale: h.Feed.Stale, Now: h.now,
+		Offers: h.offers, Proven: h.Phones.ProvenIn, EnrolApp: h.Enrol.EnrolFinishedIn, Stale: h.Feed.Stale, Now: h.now,
+	}
+	h.APIKeys = &apikey.Service{
+		Store: h.Store, Log: h.Audit, Limits: apikey.Limits{Failures: limits.AddressFailures, Window: limits.AddressWindow}, Now: h.now, Rand: h.rand,
+		May: func(ctx context.Context, r identity.Reader, caller identity.Caller, owner identity.SubjectID) error {
+			return h.Staff.Check(ctx, r, staff.By{Caller: caller}, "", staff.ManageKeys, owner)
+		},
 	}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Recovery: h.Recovery, Log: h.Audit,
@@ -271,7 +282,7 @@ func (h *House) listen() {
 // Run does the house's own work until ctx ends: the feed, the idle clocks, sealing, mail, rotation and sweeping.
 func (h *House) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, work := range []func(context.Context){h.Feed.Run, h.Ring.Run, h.Sessions.Run, h.Sealer.Run, h.Worker.Run, h.System.Run, h.upkeep} {
+	for _, work := range []func(context.Context){h.Feed.Run, h.Ring.Run, h.Sessions.Run, h.APIKeys.Run, h.Sealer.Run, h.Worker.Run, h.System.Run, h.upkeep} {
 		all.Go(func() { work(ctx) })
 	}
 	all.Wait()

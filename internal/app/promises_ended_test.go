@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -156,6 +157,55 @@ func (h *house) spends(t *testing.T, kind, token string) bool {
 		return h.honoured(t, kind, token)
 	}
 	return h.send(request{method: "POST", target: "/auth/authenticate/reset-password", body: object("Token", token, "Password", "Quiet-Sky-1911-meadow")}).ok()
+}
+
+// An API key is looked up at each use: its end, its deletion, and its owner's suspension and removal are noticed at once, on the other
+// node too, before that has read the feed. A password that changes ends sessions, not keys.
+func TestAPIKeysEnd(t *testing.T) {
+	url := storetest.PostgresURL(t)
+	one := newHouse(t, apptest.Options{Store: storetest.OpenPostgres(t, url)})
+	two := newHouse(t, apptest.Options{Store: storetest.OpenPostgres(t, url), Clock: one.Clock})
+	said := func(key string) (words string) {
+		t.Helper()
+		for _, node := range []*house{one, two} {
+			a := node.send(asks(wifiKey).make(t, node, key))
+			if words != "" && fmt.Sprint(a.status, a.at("ErrorDescription")) != words {
+				t.Errorf("one node says %s, the other %v", words, a)
+			}
+			words = fmt.Sprint(a.status, a.at("ErrorDescription"))
+		}
+		return words[:min(len(words), 6)]
+	}
+	wants := func(what, key, want string) {
+		t.Helper()
+		if got := said(key); got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	const good, unknown, expired, suspended = "200", "4038: ", "4039: ", "40315:"
+	id, login := one.newPerson(t, false)
+	key := one.print(t, wifiKey, login)
+	wants("fresh", key, good)
+	must(t, one.Manage.SetPassword(t.Context(), operator, id, manage.NewPassword{Password: passphrase + "!"}))
+	wants("after a new password", key, good)
+	must(t, one.Manage.Suspend(t.Context(), operator, id, "test"))
+	wants("suspended", key, suspended)
+	must(t, one.Manage.Resume(t.Context(), operator, id))
+	wants("resumed", key, good)
+	one.Clock.Advance(24 * time.Hour)
+	wants("at its end", key, expired)
+
+	id, login = one.newPerson(t, false)
+	key = one.print(t, wifiKey, login)
+	must(t, one.Manage.Delete(t.Context(), operator, id))
+	wants("without its owner", key, unknown)
+
+	_, login = one.newPerson(t, false)
+	live := one.liveOf(t, one.print(t, wifiAccess, login))
+	keyID, key := one.apiKey(t, "made", live)
+	wants("another", key, good)
+	must(t, one.APIKeys.Delete(t.Context(), identity.Caller{Door: openwifi.Door}, live, live.Subject.ID, keyID))
+	wants("deleted", key, unknown)
 }
 
 // Signing out ends that session, its refresh token included, and no other.

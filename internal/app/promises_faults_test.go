@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -198,6 +199,10 @@ func (x reads) TicketByHash(ctx context.Context, hash []byte) (identity.Ticket, 
 	return one(x.f, func() (identity.Ticket, error) { return x.r.TicketByHash(ctx, hash) })
 }
 
+func (x reads) APIKeyByHash(ctx context.Context, hash []byte) (identity.APIKey, error) {
+	return one(x.f, func() (identity.APIKey, error) { return x.r.APIKeyByHash(ctx, hash) })
+}
+
 func (x reads) Client(ctx context.Context, id identity.ClientID) (identity.Client, error) {
 	return one(x.f, func() (identity.Client, error) { return x.r.Client(ctx, id) })
 }
@@ -312,6 +317,21 @@ func stories() []story {
 			return asks(kind).make(t, h, token)
 		})
 	}
+	add("use of an API key", func(t *testing.T, h *house) (request, func(*testing.T) bool) {
+		_, login := h.newPerson(t, false)
+		ask := asks(wifiKey).make(t, h, h.print(t, wifiKey, login))
+		return ask, func(*testing.T) bool { return h.send(ask).ok() }
+	})
+	never("suspended with an API key", func(t *testing.T, h *house) request {
+		id, login := h.newPerson(t, false)
+		key := h.print(t, wifiKey, login)
+		must(t, h.Manage.Suspend(t.Context(), operator, id, ""))
+		return asks(wifiKey).make(t, h, key)
+	})
+	never("an unknown API key", func(t *testing.T, h *house) request { return asks(wifiKey).make(t, h, strings.Repeat("0", 64)) })
+	never("a stranger's API keys", func(t *testing.T, h *house) request {
+		return request{method: "GET", target: "/api/v1/apiKey/" + string(eveID), bearer: h.print(t, wifiAccess, "ada@example.test")}
+	})
 	never("a link that was used", func(t *testing.T, h *house) request {
 		_, login := h.newPerson(t, false)
 		ask := request{method: "POST", target: "/auth/authenticate/reset-password", body: object("Token", h.resetLink(t, login), "Password", anotherOne)}

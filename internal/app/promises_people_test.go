@@ -2,8 +2,10 @@ package app_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 
 	"gatehouse/internal/app/apptest"
@@ -175,6 +177,49 @@ func TestTokensOfOthersAtOpenWiFi(t *testing.T) {
 	}
 }
 
+// API keys are managed by whoever made them and by superadmins; nobody else learns whether somebody is there. A key manages none,
+// and acts for nobody but its owner.
+func TestAPIKeysOfOthers(t *testing.T) {
+	h := newHouse(t, apptest.Options{})
+	for _, caller := range people {
+		bearer := h.print(t, wifiAccess, caller.login)
+		own := h.print(t, wifiKey, caller.login)
+		nobody := h.send(request{method: "GET", target: "/api/v1/apiKey/01a0a000-0000-7000-8000-00000000dead", bearer: bearer})
+		for _, target := range people {
+			id, key := h.apiKey(t, "made", h.liveOf(t, h.print(t, wifiAccess, target.login)))
+			path, may := "/api/v1/apiKey/"+string(target.id), caller.id == target.id || caller.rules
+			asks := []request{
+				{method: "GET", target: path}, {method: "PUT", target: path, body: object("id", string(id), "description", "by "+caller.login)},
+				{method: "POST", target: path, body: fmt.Sprintf(`{"name":%q,"expiresOn":%d}`, h.newName("by"), h.Clock.Now().Unix()+60)},
+				{method: "DELETE", target: path + "?keyUuid=" + string(id)},
+			}
+			for _, in := range asks {
+				in.header = [][2]string{{"X-API-KEY", own}}
+				if a := h.send(in); a.status != http.StatusForbidden || !strings.Contains(a.body, `"ErrorCode":7`) {
+					t.Errorf("%s %s of %s with a key of %s: %v", in.method, in.target, target.login, caller.login, a)
+				}
+				in.header, in.bearer = nil, bearer
+				if in.method == "DELETE" && !h.honoured(t, wifiKey, key) {
+					t.Errorf("the key of %s was lost", target.login)
+				}
+				a := h.send(in)
+				if may && !a.ok() || !may && a.status != http.StatusForbidden || !may && in.method == "GET" && a.body != nobody.body {
+					t.Errorf("%s by %s of %s: %v", in.method, caller.login, target.login, a)
+				}
+			}
+			if good := h.honoured(t, wifiKey, key); good == may {
+				t.Errorf("a key of %s is good %v after %s deleted it", target.login, good, caller.login)
+			}
+			// Through her own id, another's key is not there.
+			other, _ := h.apiKey(t, "made", h.liveOf(t, h.print(t, wifiAccess, target.login)))
+			a := h.send(request{method: "DELETE", target: "/api/v1/apiKey/" + string(caller.id) + "?keyUuid=" + string(other), bearer: bearer})
+			if caller.id != target.id && a.status != http.StatusNotFound {
+				t.Errorf("%s deletes a key of %s as her own: %v", caller.login, target.login, a)
+			}
+		}
+	}
+}
+
 // A client's tokens are its own: another spends, sees and revokes none of them.
 func TestTokensOfOtherClients(t *testing.T) {
 	h := newHouse(t, apptest.Options{})
@@ -192,7 +237,7 @@ func TestTokensOfOtherClients(t *testing.T) {
 		}
 	}
 	for _, kind := range tokenKinds {
-		if ofTicket(kind) || kind == insightsAccess || kind == insightsRefresh || kind == titanSpent {
+		if ofTicket(kind) || kind == insightsAccess || kind == insightsRefresh || kind == titanSpent || kind == wifiKey {
 			continue // app's own, and what is not active for anybody
 		}
 		token := h.print(t, kind, "ada@example.test")
@@ -208,7 +253,7 @@ func TestTokensOfOtherClients(t *testing.T) {
 			t.Errorf("%s is not active any more", kind)
 		}
 	}
-	for kind, want := range map[string]bool{titanCode: false, wifiChallenge: false, nxReset: false, titanSpent: false, nxAccess: true} {
+	for kind, want := range map[string]bool{titanCode: false, wifiChallenge: false, wifiKey: false, nxReset: false, titanSpent: false, nxAccess: true} {
 		if got := h.active(t, h.print(t, kind, holderOf(kind))); got != want {
 			t.Errorf("introspection says active %v of %s", got, kind)
 		}

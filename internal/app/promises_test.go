@@ -22,8 +22,10 @@ import (
 
 	"gatehouse/internal/app/apptest"
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/apikey"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/recovery"
+	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/dialect/insights"
 	"gatehouse/internal/dialect/nx"
@@ -333,12 +335,13 @@ const (
 	wifiChallenge                   = "openwifi challenge"
 	wifiReset, wifiVerify           = "openwifi reset link", "openwifi verification link"
 	subAccess, subRefresh           = "openwifi-sub access", "openwifi-sub refresh"
+	wifiKey                         = "openwifi API key"
 	oidcOwn, oidcAccess, oidcRefr   = "oidc client's own", "oidc access", "oidc refresh"
 )
 
 var tokenKinds = []string{
 	nxAccess, nxRefresh, nxOldRefresh, nxReset, insightsAccess, insightsRefresh, titanFull, titanCode, titanSpent,
-	wifiAccess, wifiRefresh, wifiChallenge, wifiReset, wifiVerify, subAccess, subRefresh, oidcOwn, oidcAccess, oidcRefr,
+	wifiAccess, wifiRefresh, wifiChallenge, wifiKey, wifiReset, wifiVerify, subAccess, subRefresh, oidcOwn, oidcAccess, oidcRefr,
 }
 
 // ofTicket says which kinds belong to somebody half way in.
@@ -408,6 +411,9 @@ func (h *house) printed(t testing.TB, kind, login string) string {
 			t.Fatal(err)
 		}
 		return h.mailedTo(t, login, "&id=")
+	case wifiKey:
+		_, key := h.apiKey(t, "printed", h.liveOf(t, from(openwifi.Door, "access_token")))
+		return key
 	case oidcOwn:
 		return h.must(t, request{method: "POST", target: "/oauth2/token", contentType: formType, body: form("grant_type", "client_credentials",
 			"client_id", "robot", "client_secret", clientSecret)}).at("access_token")
@@ -419,6 +425,45 @@ func (h *house) printed(t testing.TB, kind, login string) string {
 	}
 	t.Fatalf("unknown kind of token %q", kind)
 	return ""
+}
+
+// liveOf is whose access token of openwifi it is; nil where it is none.
+func (h *house) liveOf(t testing.TB, token string) *session.Live {
+	t.Helper()
+	return h.liveAt(t, openwifi.Door, token)
+}
+
+func (h *house) liveAt(t testing.TB, door identity.Door, token string) *session.Live {
+	t.Helper()
+	for _, form := range h.Doors.OpenWiFi.Forms() {
+		if form.Door() != door {
+			continue
+		}
+		if live, err := h.Sessions.Check(t.Context(), form, token, identity.AccessToken); err == nil {
+			return live
+		}
+	}
+	return nil
+}
+
+// apiKey makes somebody one for a day. Of a kind she has three at most: the oldest give way.
+func (h *house) apiKey(t testing.TB, kind string, live *session.Live) (identity.APIKeyID, string) {
+	t.Helper()
+	caller := identity.Caller{Door: openwifi.Door, SubjectID: live.Subject.ID, SessionID: live.Session.ID}
+	all, err := h.APIKeys.List(t.Context(), caller, live, live.Subject.ID)
+	must(t, err)
+	var same []identity.APIKeyID
+	for _, k := range all {
+		if strings.HasPrefix(k.Name, kind) {
+			same = append(same, k.ID)
+		}
+	}
+	for ; len(same) >= 3; same = same[1:] {
+		must(t, h.APIKeys.Delete(t.Context(), caller, live, live.Subject.ID, same[0]))
+	}
+	k, raw, err := h.APIKeys.Create(t.Context(), caller, live, apikey.New{Owner: live.Subject.ID, Name: h.newName(kind), ExpiresAt: h.Clock.Now().Add(24 * time.Hour).Truncate(time.Second)})
+	must(t, err)
+	return k.ID, raw.Reveal()
 }
 
 // oidcRefresh begins a session at the door that has no page to sign in at yet.
@@ -632,6 +677,10 @@ var recipes = []recipe{
 	}},
 	{door: openwifi.Door, op: "subscriberAvatar", takes: []string{subAccess}, make: withAvatar("GET", "/api/v1/subavatar/", sueID)},
 	{door: openwifi.Door, op: "removeSubscriberAvatar", takes: []string{subAccess}, make: withAvatar("DELETE", "/api/v1/subavatar/", sueID)},
+	{door: openwifi.Door, op: "subscriberPreferences", takes: []string{subAccess}, make: plain("GET", "/api/v1/subpreferences", "")},
+	{door: openwifi.Door, op: "saveSubscriberPreferences", takes: []string{subAccess}, make: plain("PUT", "/api/v1/subpreferences", `{"data":[{"tag":"a","value":"1"}]}`)},
+	{door: openwifi.Door, op: "startSubscriberAuthenticator", takes: []string{subAccess}, make: plain("GET", "/api/v1/subtotp", "")},
+	{door: openwifi.Door, op: "confirmSubscriberAuthenticator", takes: []string{subAccess}, make: confirmation(openwifi.SubscriberDoor, "/api/v1/subtotp")},
 	{door: openwifi.Door, op: "subscriberMFA", takes: []string{subAccess}, make: plain("GET", "/api/v1/submfa", "")},
 	{door: openwifi.Door, op: "setSubscriberMFA", takes: []string{subAccess}, make: plain("PUT", "/api/v1/submfa", `{"type":"disabled"}`)},
 	{door: openwifi.Door, op: "signUp", make: func(t testing.TB, h *house, _ string) request {
@@ -658,6 +707,28 @@ var recipes = []recipe{
 	}},
 	{door: openwifi.Door, op: "validateToken", job: "by an administrator", takes: []string{wifiAccess}, inBody: true, make: func(t testing.TB, h *house, token string) request {
 		return request{method: "GET", target: "/api/v1/validateToken?" + form("token", token), bearer: h.print(t, wifiAccess, "bob@example.test")}
+	}},
+	{door: openwifi.Door, op: "me", job: "by key", takes: []string{wifiKey}, make: func(_ testing.TB, h *house, token string) request {
+		// From anywhere else each time: a network has so many tries only.
+		return request{method: "GET", target: "/api/v1/oauth2?me=true", header: [][2]string{{"X-API-KEY", token}}, from: h.newNetwork()}
+	}},
+	{door: openwifi.Door, op: "preferences", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/preferences", "")},
+	{door: openwifi.Door, op: "savePreferences", takes: []string{wifiAccess}, make: plain("PUT", "/api/v1/preferences", `{"data":[{"tag":"a","value":"1"}]}`)},
+	{door: openwifi.Door, op: "userPreferences", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/userPreferences", "")},
+	{door: openwifi.Door, op: "saveUserPreferences", takes: []string{wifiAccess}, make: plain("POST", "/api/v1/userPreferences", `{"data":[{"tag":"a","value":"1"}]}`)},
+	{door: openwifi.Door, op: "startAuthenticator", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/totp", "")},
+	{door: openwifi.Door, op: "confirmAuthenticator", takes: []string{wifiAccess}, make: confirmation(openwifi.Door, "/api/v1/totp")},
+	{door: openwifi.Door, op: "apiKeys", takes: []string{wifiAccess}, make: withKey("GET", "/api/v1/apiKey/"+string(adaID), "")},
+	{door: openwifi.Door, op: "createApiKey", takes: []string{wifiAccess}, make: func(t testing.TB, h *house, token string) request {
+		h.apiKey(t, "made", h.liveOf(t, h.print(t, wifiAccess, "ada@example.test"))) // so that there is room
+		return request{method: "POST", target: "/api/v1/apiKey/" + string(adaID), bearer: token,
+			body: fmt.Sprintf(`{"name":%q,"description":"x","expiresOn":%d,"rights":{"acls":[{"service":"owgw","access":"read"}]}}`, h.newName("made"), h.Clock.Now().Unix()+3600)}
+	}},
+	{door: openwifi.Door, op: "describeApiKey", takes: []string{wifiAccess}, make: withKey("PUT", "/api/v1/apiKey/"+string(adaID), `{"id":"{id}","description":"y"}`)},
+	{door: openwifi.Door, op: "deleteApiKey", takes: []string{wifiAccess}, make: withKey("DELETE", "/api/v1/apiKey/"+string(adaID)+"?keyUuid={id}", "")},
+	{door: openwifi.Door, op: "validateApiKey", takes: []string{wifiAccess}, make: withKey("GET", "/api/v1/validateApiKey?apikey={key}", "")},
+	{door: openwifi.Door, op: "validateApiKey", job: "by an administrator", takes: []string{wifiKey}, inBody: true, make: func(t testing.TB, h *house, token string) request {
+		return request{method: "GET", target: "/api/v1/validateApiKey?" + form("apikey", token), bearer: h.print(t, wifiAccess, "bob@example.test"), from: h.newNetwork()}
 	}},
 	{door: openwifi.Door, op: "systemEndpoints", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/systemEndpoints", "")},
 	{door: openwifi.Door, op: "systemEndpoints", job: "inside", takes: []string{wifiAccess}, make: func(_ testing.TB, _ *house, token string) request {
@@ -717,12 +788,37 @@ var recipes = []recipe{
 	{door: oidc.Door, op: "revoke", make: formOf("/oauth2/revoke", "token", "{token}x", "client_id", "robot", "client_secret", clientSecret)},
 }
 
+// withKey is a request about an API key of ada's, one of its own each time.
+func withKey(method, target, body string) func(testing.TB, *house, string) request {
+	return func(t testing.TB, h *house, token string) request {
+		t.Helper()
+		id, key := h.apiKey(t, "made", h.liveOf(t, h.print(t, wifiAccess, "ada@example.test")))
+		fill := strings.NewReplacer("{id}", string(id), "{key}", key)
+		return request{method: method, target: fill.Replace(target), body: fill.Replace(body), bearer: token}
+	}
+}
+
+// confirmation is the first code of an authenticator that whoever holds the token has begun to set up.
+func confirmation(door identity.Door, path string) func(testing.TB, *house, string) request {
+	return func(t testing.TB, h *house, token string) request {
+		t.Helper()
+		code := "000000"
+		if live := h.liveAt(t, door, token); live != nil {
+			started, err := h.Enrol.Start(t.Context(), identity.Caller{Door: door}, live, true)
+			must(t, err)
+			code, err = totp.Code(started.Secret.Reveal(), h.Clock.Now())
+			must(t, err)
+		}
+		return request{method: "PUT", target: path + "?index=1&value=" + code, bearer: token}
+	}
+}
+
 // asks finds the recipe that asks with a kind of token and changes least.
 func asks(kind string) recipe {
 	name := map[string]string{
 		nxAccess: "nx configuration", nxRefresh: "nx refresh", nxOldRefresh: "nx refresh", nxReset: "nx openReset",
 		insightsAccess: "insights sites", insightsRefresh: "insights token refresh", titanFull: "titan ping", titanSpent: "titan ping", titanCode: "titan enterCode",
-		wifiAccess: "openwifi me", wifiRefresh: "openwifi token refresh", wifiChallenge: "openwifi token challenge",
+		wifiAccess: "openwifi me", wifiRefresh: "openwifi token refresh", wifiChallenge: "openwifi token challenge", wifiKey: "openwifi me by key",
 		wifiReset: "openwifi openLink reset", wifiVerify: "openwifi openLink verify", subAccess: "openwifi subscriberMe", subRefresh: "openwifi subscriberToken refresh", oidcRefr: "oidc token refresh",
 	}[kind]
 	for _, r := range recipes {
@@ -766,6 +862,14 @@ func (h *house) newAddress(testing.TB) string {
 	defer addresses.Unlock()
 	addresses.n++
 	return fmt.Sprintf("new%d@example.test", addresses.n)
+}
+
+// newName is nobody's yet, in letters and digits.
+func (h *house) newName(kind string) string {
+	addresses.Lock()
+	defer addresses.Unlock()
+	addresses.n++
+	return fmt.Sprint(kind, addresses.n)
 }
 
 // newNetwork is an address that asked for nothing yet.

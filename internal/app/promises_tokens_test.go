@@ -100,6 +100,34 @@ func TestTwoTokens(t *testing.T) {
 	}
 }
 
+// An API key beside any other credential is nobody's either, and what is another kind of token is no API key: where a user's key is
+// taken, and where a service's is.
+func TestTwoCredentials(t *testing.T) {
+	h := newHouse(t, apptest.Options{})
+	key := h.print(t, wifiKey, "ada@example.test")
+	for _, kind := range tokenKinds {
+		bearer := h.print(t, kind, holderOf(kind))
+		for _, service := range []bool{false, true} {
+			for _, headers := range [][][2]string{
+				{{"X-API-KEY", key}, {"Authorization", "Bearer " + bearer}}, {{"X-API-KEY", bearer}, {"Authorization", "Bearer " + key}},
+				{{"X-API-KEY", key}, {"X-API-KEY", bearer}}, {{"X-API-KEY", key}, {"X-INTERNAL-NAME", "https://gw.example.test:16002"}},
+				{{"X-API-KEY", key}, {"Authorization", ""}}, {{"X-API-KEY", bearer}, {"X-INTERNAL-NAME", ""}},
+			} {
+				in := request{method: "GET", target: "/api/v1/systemEndpoints", header: headers, service: service, from: h.newNetwork()}
+				if a := h.send(in); a.status != http.StatusForbidden || !strings.Contains(a.body, `"ErrorCode":8`) {
+					t.Errorf("%s, inside %v, with %s and %s: %v", kind, service, headers[0][0], headers[1][0], a)
+				}
+			}
+		}
+	}
+	if !h.honoured(t, wifiKey, key) {
+		t.Error("the key is refused as it was printed")
+	}
+	if a := h.send(request{method: "GET", target: "/api/v1/systemEndpoints", header: [][2]string{{"X-API-KEY", key}}, service: true}); a.ok() {
+		t.Errorf("a user's key on the internal listener: %v", a)
+	}
+}
+
 // The tokens of one door are the session's that printed them, at every operation that takes two things at once.
 func TestRefreshWithAnothersAccessToken(t *testing.T) {
 	h := newHouse(t, apptest.Options{})
@@ -121,7 +149,7 @@ func TestMutantTokens(t *testing.T) {
 	h := newHouse(t, apptest.Options{})
 	m := newForger(t, h)
 	tried := 0
-	for _, kind := range []string{nxAccess, nxRefresh, insightsAccess, insightsRefresh, titanFull, titanCode, wifiAccess, wifiRefresh, oidcOwn, oidcAccess, oidcRefr} {
+	for _, kind := range []string{nxAccess, nxRefresh, insightsAccess, insightsRefresh, titanFull, titanCode, wifiAccess, wifiRefresh, wifiKey, oidcOwn, oidcAccess, oidcRefr} {
 		token := h.print(t, kind, holderOf(kind))
 		donor := h.print(t, kind, map[bool]string{true: "tia@example.test", false: "eve@works.test"}[ofTicket(kind)])
 		h.Clock.Advance(30 * time.Second)
@@ -431,7 +459,7 @@ func TestTokensEnd(t *testing.T) {
 		insightsRefresh: h.Config.Insights.RefreshLife, titanFull: h.Config.Titan.IdleLife, titanCode: 10 * time.Minute,
 		wifiAccess: h.Config.OpenWiFi.TokenLife, wifiRefresh: h.Config.OpenWiFi.RefreshLife, wifiChallenge: 5 * time.Minute,
 		oidcOwn: h.Config.OIDC.AccessLife, oidcAccess: h.Config.OIDC.AccessLife, oidcRefr: h.Config.OIDC.RefreshLife, nxReset: time.Hour,
-		wifiReset: 24 * time.Hour, wifiVerify: 24 * time.Hour, subAccess: h.Config.OpenWiFi.TokenLife, subRefresh: h.Config.OpenWiFi.RefreshLife,
+		wifiKey: 24 * time.Hour, wifiReset: 24 * time.Hour, wifiVerify: 24 * time.Hour, subAccess: h.Config.OpenWiFi.TokenLife, subRefresh: h.Config.OpenWiFi.RefreshLife,
 	}
 	for kind, life := range lives {
 		begun := h.Clock.Now()

@@ -190,6 +190,24 @@ func deeds() []deed {
 	})
 	web("entering a hub", []string{"session.enter ok"}, bearer(titanFull, "POST", "/auth/hub/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1", ""))
 	web("leaving a hub", []string{"session.enter ok"}, bearer(titanFull, "POST", "/auth/hub/invalidate", ""))
+	web("saving preferences", []string{"preferences.save ok"}, bearer(wifiAccess, "PUT", "/api/v1/preferences", `{"data":[]}`))
+	web("setting up an authenticator", []string{"factor.setup ok"}, bearer(wifiAccess, "GET", "/api/v1/totp", ""))
+	web("confirming an authenticator", []string{"factor.confirm ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
+		return confirmation("openwifi", "/api/v1/totp")(t, h, h.print(t, wifiAccess, login))
+	})
+	web("a wrong c-o-d-e of an authenticator", []string{"factor.confirm bad code"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
+		in := confirmation("openwifi", "/api/v1/totp")(t, h, h.print(t, wifiAccess, login))
+		in.target = "/api/v1/totp?index=1&value=x"
+		return in
+	})
+	web("making an API key", []string{"apikey.create ok"}, bearer(wifiAccess, "POST", "/api/v1/apiKey/{id}", `{"name":"a","expiresOn":4102444800}`))
+	for method, row := range map[string]string{"PUT": "apikey.update ok", "DELETE": "apikey.delete ok"} {
+		web(method+" of an API key", []string{row}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {
+			token := h.print(t, wifiAccess, login)
+			key, _ := h.apiKey(t, "made", h.liveOf(t, token))
+			return request{method: method, bearer: token, target: "/api/v1/apiKey/" + string(id) + "?keyUuid=" + string(key), body: object("id", string(key), "description", "x")}
+		})
+	}
 	web("changing a profile", []string{"subject.update ok"}, bearer(nxAccess, "PATCH", "/auth/user/{id}", `{"Name":"Another"}`))
 	web("changing a password", []string{"password.set ok"}, bearer(nxAccess, "POST", "/auth/authenticate/update-password", object("CurrentPassword", passphrase, "NewPassword", anotherOne)))
 	web("changing a password elsewhere", []string{"password.set ok", "session.end ok", "signin ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {

@@ -221,6 +221,9 @@ func Patches(old, patch []byte) bool {
 	return err == nil && old != nil && SameJSON(old, next)
 }
 
+// Merged gives a door's JSON after a patch (RFC 7396); old may be nil.
+func Merged(old, patch []byte) ([]byte, error) { return mergePatch(old, patch) }
+
 // mergePatch is RFC 7396 for objects.
 func mergePatch(target, patch []byte) ([]byte, error) {
 	var p map[string]json.RawMessage

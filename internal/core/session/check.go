@@ -27,8 +27,20 @@ const (
 // and suspended ones excepted: those are noticed at once here and within a second elsewhere. It is shared; do not change it.
 type Live struct {
 	Token   token.Facts
-	Session identity.Session // zero for a client's own token
+	Session identity.Session // zero for a client's own token, and for an API key
 	Subject identity.Subject // zero for a client's own token
+}
+
+// Herself refuses whoever is not the person at a session of her own: a program with an API key of hers, and somebody who acts as
+// her. Passwords, second factors and keys are hers to change; a key that could make keys would outlive its end.
+func (l *Live) Herself() error {
+	switch {
+	case l.Session.ID == "":
+		return identity.Denied.Because("this needs a person who has signed in")
+	case l.Session.ActorID != "":
+		return identity.Denied.Because("not while acting as another person")
+	}
+	return nil
 }
 
 // Check says whose token this is, if it is a good one of this form and kind. Its refusals are TokenInvalid (malformed,

@@ -66,8 +66,8 @@ func (s *Service) confirm(ctx context.Context, caller identity.Caller, id identi
 
 // ChangeOwn sets a new password for somebody who is signed in and knows the present one. Her other sessions end.
 func (s *Service) ChangeOwn(ctx context.Context, caller identity.Caller, live *session.Live, current, next identity.Secret) error {
-	if live.Session.ActorID != "" {
-		return identity.Denied.Because("not while acting as another person")
+	if err := live.Herself(); err != nil {
+		return err
 	}
 	c, err := s.confirm(ctx, caller, live.Session.SubjectID, current)
 	if err != nil {

@@ -163,10 +163,14 @@ func (s *Service) Create(ctx context.Context, by By, in Person) (profile.Profile
 		if facts.Notes, err = s.noted(nil, actor, in.Notes); err != nil {
 			return err
 		}
+		own, err := manage.Merged(nil, s.Words.Patch(facts))
+		if err != nil {
+			return err
+		}
 		subject, err := s.Manage.CreateIn(ctx, tx, by.Caller, manage.NewSubject{
 			Kind: in.Kind, Email: in.Email, Name: in.Name, Locale: in.Locale, PasswordHash: hash, MustChange: in.MustChange,
 			Verified: hash != "" && !asked(in.Check), MustVerify: asked(in.Check), Suspended: in.Suspended || in.BlackListed, Superadmin: role == Root,
-			PolicyID: policyID, Owner: in.Owner, Attributes: identity.Attributes{s.Words.Door: s.Words.Patch(facts)},
+			PolicyID: policyID, Owner: in.Owner, Attributes: identity.Attributes{s.Words.Door: own},
 		})
 		if err != nil {
 			return err

@@ -14,6 +14,8 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/apikey"
+	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/profile"
@@ -65,8 +67,12 @@ type Dialect struct {
 	Phones   *phone.Service
 	Staff    *staff.Service
 	Manage   *manage.Service
+	Enrol    *enrol.Service
+	APIKeys  *apikey.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
+	// TOTPIssuer is what authenticator apps show.
+	TOTPIssuer string
 
 	subscribers bool    // this is the door's other half, where subscribers sign in; see forSubscribers
 	customers   bool    // its operations are about subscribers, whoever asks; see aboutSubscribers
@@ -129,7 +135,7 @@ func (d *Dialect) ServiceRoutes() httpkit.Door {
 	return d.mount(slices.Concat([]httpkit.Route{
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
 		{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
-	}, d.systemServiceRoutes(), d.userReads(d.byOrService), d.subscriberServiceRoutes())...)
+	}, d.systemServiceRoutes(), d.ownServiceRoutes(), d.userReads(d.byOrService), d.subscriberServiceRoutes())...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/apikey"
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/profile"
@@ -22,6 +24,7 @@ import (
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/password"
+	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/logs"
@@ -91,6 +94,11 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 			Store: c.Store, Manage: people, Passwords: c.Passwords, Sessions: c.Sessions, Recovery: links, Log: c.Passwords.Log, Now: c.Clock.Now,
 		},
 	}}
+	log, random := c.SignIn.Log, c.SignIn.Rand
+	h.door.TOTPIssuer = cfg.OpenWiFi.TOTPIssuer
+	h.door.Enrol = &enrol.Service{Store: c.Store, Manage: h.door.Manage, Profiles: h.door.Profiles, Log: log, Box: c.Box, Now: c.Clock.Now, Rand: sameSecret{}}
+	h.door.APIKeys = &apikey.Service{Store: c.Store, Log: log, Limits: apikey.Limits{Failures: 100, Window: 15 * time.Minute}, Now: c.Clock.Now, Rand: random}
+	operators.EnrolApp = h.door.Enrol.EnrolFinishedIn
 	for _, f := range change {
 		f(h.door)
 	}
@@ -137,6 +145,7 @@ const (
 	texted = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a06"
 	mailed = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a07"
 	leaves = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a08"
+	ruler  = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a10"
 	sue    = "0aa1c5de-5a3c-4c2f-9c26-5d7f0f1b7a09" // a subscriber
 )
 
@@ -179,6 +188,26 @@ func (h *house) world(t testing.TB) {
 		}
 		return nil
 	})
+}
+
+// sameSecret makes every secret of an authenticator the one that coretest has codes of, which repeats after ten bytes.
+type sameSecret struct{}
+
+func (sameSecret) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = "1234567890"[i%10]
+	}
+	return len(p), nil
+}
+
+// codeIn is what an authenticator with that secret will show.
+func (h *house) codeIn(t testing.TB, wait time.Duration) string {
+	t.Helper()
+	code, err := totp.Code(coretest.Secret, h.Clock.Now().Add(wait))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
 }
 
 // call is one request; headers come in pairs.

@@ -208,8 +208,12 @@ func (d *Dialect) rule(r *http.Request) (identity.PasswordRule, error) {
 	return d.SignIn.Passwords.Rule(credential.Context{Policy: p}, d.door()), err
 }
 
-// signedIn says who shows an access token.
+// signedIn says who shows an access token, or acts with an API key: raw is "" then, and there is no session.
 func (d *Dialect) signedIn(r *http.Request) (live *session.Live, raw string, err error) {
+	if len(r.Header["X-Api-Key"]) > 0 {
+		live, err = d.byKey(r)
+		return live, "", err
+	}
 	if raw, err = httpkit.Bearer(r); err != nil {
 		return nil, "", err
 	}

@@ -86,6 +86,9 @@ func derive(publicURI string) string {
 func (d *Dialect) byService(r *http.Request) (bool, error) {
 	names, shown := r.Header["X-Internal-Name"], r.Header["X-Api-Key"]
 	if len(names) == 0 {
+		if len(shown) > 0 { // a user's key is for the public listener, and a service's alone is not enough
+			return false, identity.TokenInvalid
+		}
 		return false, nil
 	}
 	if len(names) > 1 || names[0] == "" || len(shown) > 1 {

@@ -211,7 +211,8 @@ func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request) error {
 // notesAsked are the texts of new notes; what an entry says about who wrote it, and when, does not count.
 func notesAsked(body *object) []string {
 	var texts []string
-	for _, n := range body.list("notes") {
+	notes, _ := body.list("notes")
+	for _, n := range notes {
 		text, _ := n.text("note")
 		if n.mistake != nil && body.mistake == nil {
 			body.mistake = n.mistake
@@ -291,7 +292,7 @@ func (d *Dialect) changeAsked(body *object) (staff.Change, error) {
 					in.Factor.Kind = m.kind
 				}
 			}
-			if mobiles := own.list("mobiles"); len(mobiles) > 0 && in.Factor.Kind == identity.SMSCode {
+			if mobiles, _ := own.list("mobiles"); len(mobiles) > 0 && in.Factor.Kind == identity.SMSCode {
 				in.Factor.Number, _ = mobiles[0].text("number")
 				own.mistake = cmp.Or(own.mistake, mobiles[0].mistake)
 			}

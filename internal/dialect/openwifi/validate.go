@@ -49,12 +49,16 @@ func (d *Dialect) validateForUser(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	if asked != "" && subtle.ConstantTimeCompare([]byte(asked), []byte(raw)) != 1 {
-		if role := roleOf(&live.Subject); role != root && role != admin {
-			return identity.Denied.Because("you may validate your own token only")
-		}
+	if asked != "" && subtle.ConstantTimeCompare([]byte(asked), []byte(raw)) != 1 && !seesAll(live) {
+		return identity.Denied.Because("you may validate your own token only")
 	}
 	return d.validate(w, r, asked)
+}
+
+// seesAll says who may ask about others' tokens and keys.
+func seesAll(live *session.Live) bool {
+	role := roleOf(&live.Subject)
+	return role == root || role == admin
 }
 
 // tokenAsked reads the token out of the query, in one step where it stands there alone, as services send it.

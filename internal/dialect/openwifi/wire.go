@@ -393,26 +393,26 @@ func (o *object) inner(name string) *object {
 	return &object{fields: fields}
 }
 
-// list are the objects in a list inside; none where it is absent.
-func (o *object) list(name string) []*object {
+// list is a field that holds objects; given is false where it is absent or null.
+func (o *object) list(name string) (entries []*object, given bool) {
 	raw := o.fields[name]
 	if len(raw) == 0 || raw[0] == 'n' {
-		return nil
+		return nil, false
 	}
-	var parts []json.RawMessage
-	var all []*object
-	err := json.Unmarshal(raw, &parts)
-	for _, part := range parts {
-		var fields map[string]json.RawMessage
-		if fields, err = httpkit.Object(part); err != nil {
-			break
+	var members []json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		o.fail(identity.Invalid.In(name, "must be a list of objects"))
+		return nil, true
+	}
+	for _, member := range members {
+		fields, err := httpkit.Object(member)
+		if err != nil {
+			o.fail(identity.Invalid.In(name, "must be a list of objects"))
+			return nil, true
 		}
-		all = append(all, &object{fields: fields})
+		entries = append(entries, &object{fields: fields})
 	}
-	if err != nil && o.mistake == nil {
-		o.mistake = identity.Invalid.In(name, "must be a list of objects")
-	}
-	return all
+	return entries, true
 }
 
 // needed is text that must be there; it may be empty.

@@ -123,3 +123,42 @@ func URI(issuer, account, secret string) string {
 	}
 	return fmt.Sprintf("otpauth://totp/%s?%s&algorithm=SHA1&digits=%d&period=%d", label, query, digits, period)
 }
+
+// Address is URI for a picture of bounded size: what every app takes for granted is left out, and where the text would be longer
+// than limit bytes the names give way, never the secret. They only tell the person which entry of her app it is.
+func Address(issuer, account, secret string, limit int) string {
+	const most = 24 // bytes of an issuer that leave room for some of the account
+	issuer = shorten(strings.ReplaceAll(issuer, ":", ""), most, pathEscape)
+	query := "?secret=" + url.QueryEscape(secret)
+	label := issuer
+	if issuer != "" {
+		label += ":"
+		query += "&issuer=" + issuer
+	}
+	const scheme = "otpauth://totp/"
+	account = shorten(strings.ReplaceAll(account, ":", ""), max(limit-len(scheme)-len(label)-len(query), 0), url.PathEscape)
+	if account == "" {
+		label = issuer
+	}
+	return scheme + label + account + query
+}
+
+// pathEscape is good in a path and in a query.
+func pathEscape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
+
+// shorten escapes text and leaves characters off its end until that fits.
+func shorten(text string, limit int, escape func(string) string) string {
+	if whole := escape(text); len(whole) <= limit {
+		return whole
+	}
+	const dots = "..."
+	runes := []rune(text)
+	runes = runes[:min(len(runes), limit)] // none takes less than a byte
+	for len(runes) > 0 {
+		runes = runes[:len(runes)-1]
+		if cut := escape(string(runes)) + dots; len(cut) <= limit {
+			return cut
+		}
+	}
+	return ""
+}

@@ -177,3 +177,26 @@ func BenchmarkMatch(b *testing.B) {
 		Match(secret, "000000", now, 0)
 	}
 }
+
+// What goes into a picture of bounded size fits, is read back whole but for the names, and never loses the secret.
+func TestAddress(t *testing.T) {
+	long := strings.Repeat("a", 64) + "@" + strings.Repeat("b", 60) + "." + strings.Repeat("c", 63) + ".example.com"
+	for _, tt := range []struct{ issuer, account, want string }{
+		{"OpenWiFi", "ines@example.com", "otpauth://totp/OpenWiFi:ines@example.com?secret=" + secret + "&issuer=OpenWiFi"},
+		{"", "ines@example.com", "otpauth://totp/ines@example.com?secret=" + secret},
+		{"A & B: c", "i:n?e#s@example.com", "otpauth://totp/A%20%26%20B%20c:in%3Fe%23s@example.com?secret=" + secret + "&issuer=A%20%26%20B%20c"},
+		{"OpenWiFi", "", "otpauth://totp/OpenWiFi?secret=" + secret + "&issuer=OpenWiFi"},
+		{"OpenWiFi", long, "otpauth://totp/OpenWiFi:" + strings.Repeat("a", 51) + "...?secret=" + secret + "&issuer=OpenWiFi"},
+		{strings.Repeat("i", 40), "ines@example.com", "otpauth://totp/" + strings.Repeat("i", 21) + "...:ines@example.com?secret=" + secret + "&issuer=" + strings.Repeat("i", 21) + "..."},
+		{"é" + strings.Repeat("é", 40), strings.Repeat("日", 80), ""},
+	} {
+		got := Address(tt.issuer, tt.account, secret, 134)
+		if tt.want != "" && got != tt.want {
+			t.Errorf("Address(%q, %q)\n%s\nwant\n%s", tt.issuer, tt.account, got, tt.want)
+		}
+		u, err := url.Parse(got)
+		if err != nil || len(got) > 134 || u.Query().Get("secret") != secret || u.Scheme != "otpauth" || u.Host != "totp" {
+			t.Errorf("Address(%q, %q) = %s, %d bytes: %v", tt.issuer, tt.account, got, len(got), err)
+		}
+	}
+}

@@ -74,7 +74,7 @@ func (h *House) doors(ctx context.Context) error {
 			PerSecond: h.Config.Limits.OpenWiFiPerSecond, Key: serviceKey,
 			Derived: openwifi.Derived(h.Config.OpenWiFi.ServiceKey), UI: h.Config.OpenWiFi.UIURL, System: h.System,
 			SignIn: h.SignIn, SignUp: h.SignUp, Recovery: h.Recovery, Sessions: h.Sessions, Profiles: h.Profiles, Manage: h.Manage, Staff: h.Staff,
-			Phones: h.Phones, Enrol: h.Enrol, APIKeys: h.APIKeys, TOTPIssuer: h.Config.OpenWiFi.TOTPIssuer, Log: logs.In(h.log, logs.Doors), Now: h.now,
+			Phones: h.Phones, Messages: h.Messages, Enrol: h.Enrol, APIKeys: h.APIKeys, TOTPIssuer: h.Config.OpenWiFi.TOTPIssuer, Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		OIDC: &oidc.Dialect{
 			// Its documents name addresses, so the issuer holds the prefix below which they are served.

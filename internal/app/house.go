@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	_ "time/tzdata" // policies name zones, and a bare container knows none
 
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/apikey"
@@ -21,6 +22,7 @@ import (
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/core/profile"
@@ -79,6 +81,7 @@ type House struct {
 	Phones    *phone.Service
 	Enrol     *enrol.Service
 	APIKeys   *apikey.Service
+	Messages  *message.Service
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
@@ -216,6 +219,7 @@ func (h *House) core(o Options) error {
 			return h.Staff.Check(ctx, r, staff.By{Caller: caller}, "", staff.ManageKeys, owner)
 		},
 	}
+	h.Messages = &message.Service{Store: h.Store, Staff: h.Staff, Outbox: h.Outbox, Log: h.Audit, Mails: h.Config.SMTPURL != "", Now: h.now}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Recovery: h.Recovery, Log: h.Audit,
 		Now: h.now, Founder: founder,

@@ -105,6 +105,7 @@ func newHouse(t testing.TB, o apptest.Options) *house {
 	o.Configure = func(c *config.Config) {
 		c.Limits.NxStrengthPerMinute, c.Limits.TitanUserPerMinute, c.Limits.TitanAddressPerMinute, c.Limits.OpenWiFiPerSecond = 0, 0, 0, 0
 		c.Insights.RefreshRotate = true
+		c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:9", "gatehouse@example.test" // nobody sends: the worker does not run
 		if configure != nil {
 			configure(c)
 		}
@@ -776,6 +777,9 @@ var recipes = []recipe{
 		h.must(t, request{method: "PUT", target: "/api/v1/systemSecret/gone", bearer: h.print(t, wifiAccess, "root@example.test"), body: `{"value":"x"}`})
 		return request{method: "DELETE", target: "/api/v1/systemSecret/gone", bearer: token}
 	}},
+	{door: openwifi.Door, op: "securityProfiles", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/securityProfiles", "")},
+	{door: openwifi.Door, op: "sendEmail", takes: []string{wifiAccess}, by: "bob@example.test", make: plain("POST", "/api/v1/email",
+		`{"from":"noc@example.test","subject":"Works","recipients":["ada@example.test"],"text":"It works."}`)},
 	{door: openwifi.Door, op: "asset", make: plain("GET", "/wwwassets/password_policy.html", "")},
 
 	{door: oidc.Door, op: "openidConfiguration", make: plain("GET", "/.well-known/openid-configuration", "")},

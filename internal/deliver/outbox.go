@@ -41,7 +41,8 @@ type Content struct {
 	HTML      string           `json:"html,omitempty"`
 	From      string           `json:"from,omitempty"` // "": the channel's own
 	// Until is when it is of no more use: a code that comes too late only confuses, and an SMS costs. Zero: never.
-	Until time.Time `json:"until,omitzero"`
+	Until   time.Time `json:"until,omitzero"`
+	ReplyTo string    `json:"reply_to,omitempty"`
 }
 
 // Sealer is the part of keys.Box that the outbox uses.
@@ -144,11 +145,16 @@ func (o *Outbox) bound(ctx context.Context, tx identity.Tx, c Content) error {
 // e164 is a number as gateways take it.
 var e164 = regexp.MustCompile(`^\+[1-9][0-9]{3,14}$`)
 
+// Note enqueues a mail that somebody wrote herself. It leaves under the house's sender; answers go to her.
+func (o *Outbox) Note(ctx context.Context, tx identity.Tx, to, replyTo, subject, text string) error {
+	return o.Enqueue(ctx, tx, Content{Channel: identity.Mail, Recipient: to, ReplyTo: replyTo, Template: "note", Subject: subject, Text: text})
+}
+
 func check(c Content) error {
 	if len(c.Recipient) > maxRecipient {
 		return identity.Invalid.In("recipient", "is too long")
 	}
-	for _, field := range []struct{ name, text string }{{"recipient", c.Recipient}, {"subject", c.Subject}, {"from", c.From}} {
+	for _, field := range []struct{ name, text string }{{"recipient", c.Recipient}, {"subject", c.Subject}, {"from", c.From}, {"reply_to", c.ReplyTo}} {
 		// A line break would start a header of the sender's choice.
 		if audit.Line(field.text, len(field.text)) != field.text {
 			return identity.Invalid.In(field.name, "contains characters that are not allowed")
@@ -170,13 +176,19 @@ func check(c Content) error {
 			return identity.Invalid.In("text", fmt.Sprintf("must have at most %d characters", maxText))
 		}
 	}
-	if c.Channel == identity.Mail && c.Recipient != "" {
-		// The bare form only: a display name or a group could name more than one recipient.
-		if a, err := mail.ParseAddress(c.Recipient); err != nil || a.Name != "" || a.Address != c.Recipient {
-			return identity.Invalid.In("recipient", "is not a mail address")
-		}
+	if c.Channel == identity.Mail && c.Recipient != "" && !oneAddress(c.Recipient) {
+		return identity.Invalid.In("recipient", "is not a mail address")
+	}
+	if c.ReplyTo != "" && !oneAddress(c.ReplyTo) {
+		return identity.Invalid.In("reply_to", "is not a mail address")
 	}
 	return nil
+}
+
+// oneAddress takes an address alone: a display name or a group could name more than one recipient.
+func oneAddress(address string) bool {
+	a, err := mail.ParseAddress(address)
+	return err == nil && a.Name == "" && a.Address == address
 }
 
 func (o *Outbox) enqueue(ctx context.Context, tx identity.Tx, c Content, refused string) error {

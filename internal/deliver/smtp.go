@@ -97,6 +97,11 @@ func (m *Mailer) Send(ctx context.Context, id identity.MessageID, at time.Time, 
 	if err := errors.Join(msg.From(from), msg.To(c.Recipient)); err != nil {
 		return fmt.Errorf("%w: %w", ErrPermanent, err)
 	}
+	if c.ReplyTo != "" {
+		if err := msg.ReplyTo(c.ReplyTo); err != nil {
+			return fmt.Errorf("%w: %w", ErrPermanent, err)
+		}
+	}
 	msg.Subject(c.Subject)
 	msg.SetMessageIDWithValue(string(id) + "@" + domain(m.from.Address))
 	msg.SetDateWithValue(at.UTC())

@@ -27,6 +27,7 @@ const (
 	Unverified                   // right credential, address not confirmed yet
 	PasswordExpired              // right credential, password past its age, and the door has no step to change it
 	PasswordDue                  // right credential, must be changed first, and the door has no step to change it
+	Restricted                   // right credential, but not at this hour or from this address
 	FactorRequired               // right credential, second factor due, and the door has no second step
 	BadCode                      // wrong, stale or used second factor
 	WeakPassword                 // the new password breaks the rule
@@ -50,7 +51,7 @@ var kindNames = [...]string{
 	MediaType: "media type", NotFound: "not found", Conflict: "conflict", Denied: "denied",
 	BadCredential: "bad credential", Locked: "locked", Throttled: "throttled", Suspended: "suspended",
 	Unverified: "unverified", PasswordExpired: "password expired", PasswordDue: "password due",
-	FactorRequired: "factor required", BadCode: "bad code", WeakPassword: "weak password",
+	Restricted: "restricted", FactorRequired: "factor required", BadCode: "bad code", WeakPassword: "weak password",
 	PasswordReused: "password reused", TokenMissing: "token missing", TokenInvalid: "token invalid",
 	TokenExpired: "token expired", TokenRevoked: "token revoked", TokenReused: "token reused",
 	TicketInvalid: "ticket invalid", ClientInvalid: "client invalid", ClientMissing: "client missing",

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
 )
 
@@ -465,6 +466,7 @@ func (a *applier) policy(ctx context.Context, p Policy) error {
 		return nil
 	default:
 		var changes []string
+		differs(&changes, "description", old.Description, &p.Description)
 		differs(&changes, "password", old.Password, &p.Password)
 		differs(&changes, "second_factor", old.SecondFactor, &p.SecondFactor)
 		factors, want := fmt.Sprint(old.Factors), fmt.Sprint(p.Factors)
@@ -474,6 +476,9 @@ func (a *applier) policy(ctx context.Context, p Policy) error {
 		differs(&changes, "session.idle", old.SessionIdle, &p.SessionIdle)
 		differs(&changes, "session.absolute", old.SessionMax, &p.SessionMax)
 		differs(&changes, "lockout", old.Lockout, &p.Lockout)
+		hours, networks := policy.Hours(p.Policy), policy.Networks(p.Policy)
+		differs(&changes, "hours", policy.Hours(old), &hours)
+		differs(&changes, "networks", policy.Networks(old), &networks)
 		a.step(Update, "policy", p.Policy.Key, changes...)
 	}
 	_, err = a.Manage.SavePolicyIn(ctx, a.tx, a.o.Caller, p.Policy)

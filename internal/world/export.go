@@ -6,12 +6,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
 )
 
@@ -27,8 +28,9 @@ type (
 		Services      []fileService      `yaml:"services"`
 	}
 	filePolicy struct {
-		Key      string `yaml:"key"`
-		Password struct {
+		Key         string `yaml:"key"`
+		Description string `yaml:"description,omitempty"`
+		Password    struct {
 			MinLength  int `yaml:"min_length,omitempty"`
 			Classes    int `yaml:"classes,omitempty"`
 			History    int `yaml:"history,omitempty"`
@@ -45,6 +47,14 @@ type (
 			Tries  int    `yaml:"tries,omitempty"`
 			Window string `yaml:"window,omitempty"`
 		} `yaml:"lockout,omitempty"`
+		Hours    []fileWindow `yaml:"hours,omitempty"`
+		Zone     string       `yaml:"zone,omitempty"`
+		Networks []string     `yaml:"networks,omitempty,flow"`
+	}
+	fileWindow struct {
+		Days  []string `yaml:"days,omitempty,flow"`
+		From  string   `yaml:"from"`
+		Until string   `yaml:"until"`
 	}
 	fileOrganisation struct {
 		Key            string     `yaml:"key"`
@@ -182,7 +192,7 @@ func (e *exporter) readPolicies(ctx context.Context) error {
 	e.file.Policies = []filePolicy{}
 	for _, p := range all {
 		e.policies[p.ID] = p.Key
-		f := filePolicy{Key: p.Key, SecondFactor: string(p.SecondFactor)}
+		f := filePolicy{Key: p.Key, Description: p.Description, SecondFactor: string(p.SecondFactor)}
 		f.Password.MinLength, f.Password.Classes, f.Password.History = p.Password.MinLength, p.Password.Classes, p.Password.History
 		f.Password.MaxAgeDays, f.Password.MinScore = p.Password.MaxAgeDays, p.Password.MinScore
 		for _, kind := range p.Factors {
@@ -190,24 +200,28 @@ func (e *exporter) readPolicies(ctx context.Context) error {
 		}
 		f.Session.Idle, f.Session.Absolute = span(p.SessionIdle), span(p.SessionMax)
 		f.Lockout.Tries, f.Lockout.Window = p.Lockout.Tries, span(p.Lockout.Window)
+		for _, s := range p.Hours { // one at most, and one list of networks (manage.CheckPolicy)
+			f.Zone = s.Zone
+			for _, w := range s.Windows {
+				window := fileWindow{From: policy.Clock(w.From), Until: policy.Clock(w.Until)}
+				for _, day := range w.Days {
+					window.Days = append(window.Days, weekdays[day])
+				}
+				f.Hours = append(f.Hours, window)
+			}
+		}
+		f.Networks = slices.Concat(p.Networks...)
 		e.file.Policies = append(e.file.Policies, f)
 	}
 	return err
 }
 
-// span writes a duration as people do: 24h, not 24h0m0s.
+// span leaves out what is not there.
 func span(d time.Duration) string {
 	if d == 0 {
 		return ""
 	}
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
+	return policy.Span(d)
 }
 
 func (e *exporter) readOrganisations(ctx context.Context) error {

@@ -252,6 +252,27 @@ func (r *reader) duration(n *yaml.Node, field string) time.Duration {
 	return d
 }
 
+var clockText = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
+
+// clock reads a time of the day in minutes since midnight; 24:00 is the end of the day.
+func (r *reader) clock(n *yaml.Node, field string) int {
+	text, ok := r.text(n, field)
+	if !ok {
+		return 0
+	}
+	if text == "24:00" {
+		return 24 * 60
+	}
+	m := clockText.FindStringSubmatch(text)
+	if m == nil {
+		r.mistake(n, field, `must be a time of the day such as "08:30"`)
+		return 0
+	}
+	hours, _ := strconv.Atoi(m[1]) // digits, by the expression
+	minutes, _ := strconv.Atoi(m[2])
+	return hours*60 + minutes
+}
+
 func (r *reader) instant(n *yaml.Node, field string) (time.Time, bool) {
 	text, ok := r.text(n, field)
 	if !ok {

@@ -4,12 +4,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
 )
 
@@ -255,6 +257,15 @@ func (r *reader) intoText(into *string) func(*yaml.Node, string) {
 	}
 }
 
+// intoAnyText takes an empty one too.
+func (r *reader) intoAnyText(into *string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, field string) {
+		if s, ok := r.text(n, field); ok {
+			*into = s
+		}
+	}
+}
+
 func (r *reader) intoOptional(into **string) func(*yaml.Node, string) {
 	return func(n *yaml.Node, field string) {
 		if s, ok := r.text(n, field); ok {
@@ -351,7 +362,7 @@ func (r *reader) organisation(w *World, n *yaml.Node, field string) {
 	r.need(o.record, "key", o.Key != "")
 	r.hubExpiry(&o)
 	if inline != nil {
-		o.Policy = r.inline(w, inline, o.at("policy").field, "organisation:"+o.Key)
+		o.Policy = r.inline(w, inline, o.at("policy").field, policy.OfOrganisation+o.Key)
 	}
 	w.Organisations = append(w.Organisations, o)
 }
@@ -418,8 +429,17 @@ func (r *reader) inline(w *World, n *yaml.Node, field, key string) *string {
 // policy reads one; key is an inline one's, "" where it has its own.
 func (r *reader) policy(n *yaml.Node, field, key string) *Policy {
 	var p Policy
+	var hours identity.Schedule
 	p.Policy.Key = key
 	known := fields{
+		"description": r.intoAnyText(&p.Description),
+		"hours":       func(n *yaml.Node, field string) { hours.Windows = r.windows(n, field) },
+		"zone":        r.intoText(&hours.Zone),
+		"networks": func(n *yaml.Node, field string) {
+			if blocks := r.texts(n, field); len(blocks) > 0 {
+				p.Networks = [][]string{blocks}
+			}
+		},
 		"password": func(n *yaml.Node, field string) {
 			r.object(n, field, fields{
 				"min_length":   func(n *yaml.Node, field string) { p.Password.MinLength = r.whole(n, field) },
@@ -463,10 +483,44 @@ func (r *reader) policy(n *yaml.Node, field, key string) *Policy {
 		return nil
 	}
 	r.need(p.record, "key", p.Policy.Key != "")
+	switch {
+	case len(hours.Windows) > 0:
+		p.Hours = []identity.Schedule{hours}
+	case hours.Zone != "":
+		r.mistakes.add(r.file, p.at("zone"), "is of no use without hours")
+	}
 	if len(r.mistakes) == before {
 		r.judged(p.record, manage.CheckPolicy(p.Policy))
 	}
 	return &p
+}
+
+// weekdays by their words in the file, as time.Weekday counts them.
+var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+
+// windows reads the hours of a policy.
+func (r *reader) windows(n *yaml.Node, field string) []identity.Window {
+	var all []identity.Window
+	r.list(n, field, func(n *yaml.Node, field string) {
+		var w identity.Window
+		rec, _ := r.record(n, field, fields{
+			"days": func(n *yaml.Node, field string) {
+				r.list(n, field, func(n *yaml.Node, field string) {
+					if word := r.word(n, field, weekdays...); word != "" {
+						w.Days = append(w.Days, time.Weekday(slices.Index(weekdays, word)))
+					}
+				})
+			},
+			"from":  func(n *yaml.Node, field string) { w.From = r.clock(n, field) },
+			"until": func(n *yaml.Node, field string) { w.Until = r.clock(n, field) },
+		})
+		_, from := rec.fields["from"]
+		_, until := rec.fields["until"]
+		r.need(rec, "from", from)
+		r.need(rec, "until", until)
+		all = append(all, w)
+	})
+	return all
 }
 
 func (r *reader) role(w *World, n *yaml.Node, field string) {
@@ -521,7 +575,7 @@ func (r *reader) subject(w *World, n *yaml.Node, field string) {
 		r.mistakes.add(r.file, s.at("password_hash"), "is given beside password; one of them is enough")
 	}
 	if inline != nil {
-		s.Policy = r.inline(w, inline, s.at("security_policy").field, "subject:"+s.name())
+		s.Policy = r.inline(w, inline, s.at("security_policy").field, policy.OfSubject+s.name())
 	}
 	w.Subjects = append(w.Subjects, s)
 }

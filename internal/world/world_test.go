@@ -167,7 +167,12 @@ subjects:
     verified: false
   - aliases: [0x10, robot-7]
     kind: machine
-    security_policy: {lockout: {tries: 3, window: 1h}}
+    security_policy:
+      description: "no: on"
+      lockout: {tries: 3, window: 1h}
+      hours: [{from: 08:00, until: 18:30}, {days: [sat, sun], from: "22:00", until: 06:00}]
+      zone: America/St_Johns
+      networks: [0.0.0.0/0, "::1/128"]
 clients:
   - {id: "1", grants: [authorization_code], redirect_uris: ["https://app.example.test/cb?a=1&b=2"], attributes: {nx: {a: 1}}}
 `
@@ -247,6 +252,11 @@ services: [{type: owgw, uri: "https://gw.example.test"}]
 		{"site", "organisations: [{key: acme, sites: [{key: berlin, name: Berlin}, {key: rome}]}]\n", false,
 			[]string{`update site acme/berlin: name "BERLIN" → "Berlin"`, `create site acme/rome`}},
 		{"policy", "organisations: [{key: acme, policy: strict}]\n", false, []string{`update organisation acme: policy "strict"`}},
+		{"a policy's description, hours and networks", "policies: [{key: strict, description: At work, password: {min_length: 12}, " +
+			"hours: [{days: [mon, fri], from: '08:00', until: '24:00'}], zone: Europe/Berlin, networks: [10.0.0.0/8, '2001:db8::/32']}]\n", false,
+			[]string{`update policy strict: description "" → "At work", hours "" → "mon fri 08:00-24:00 (Europe/Berlin)", networks "" → "10.0.0.0/8 2001:db8::/32"`}},
+		{"and without them", "policies: [{key: strict, password: {min_length: 12}, hours: [], networks: []}]\n", false,
+			nil},
 		{"role", "roles: [{key: operator, privileges: [A, B]}]\n", false, nil},
 		{"role's privileges", "roles: [{key: operator, privileges: [A]}]\n", false, []string{`update role operator: privileges "A B" → "A"`}},
 		{"membership", "subjects: [{email: ada@example.test, memberships: [{organisation: acme, titan_role: user}]}]\n", false,
@@ -350,6 +360,13 @@ func TestMistakes(t *testing.T) {
 		{"same place", "subjects:\n  - email: a@example.test\n    memberships:\n      - {organisation: x}\n      - {organisation: x, role: r}\n", []string{"world.yaml:5: subjects[0].memberships[1]: is at the same place as the membership on line 4"}},
 		{"same login", "subjects:\n  - email: a@example.test\n  - email: b@example.test\n    aliases: [A@Example.test]\n", []string{`world.yaml:4: subjects[1].aliases: "A@Example.test" is, or looks like, another subject's login, first on line 2`}},
 		{"policy", "policies:\n  - key: p\n    password: {min_length: 1000}\n    second_factor: maybe\n  - key: q\n    lockout: {tries: 3}\n", []string{"world.yaml:4: policies[0].second_factor: must be one of", "policies[1].lockout: needs both"}},
+		{"a policy's hours", "policies:\n  - key: p\n    hours:\n      - {days: [monday], from: '8:00'}\n      - {from: '08:00', until: '25:00'}\n  - key: q\n    zone: Europe/Berlin\n  - key: r\n    zone: Moon\n    hours: [{from: '08:00', until: '09:00'}]\n  - key: s\n    hours: {from: '08:00'}\n", []string{
+			"world.yaml:4: policies[0].hours[0].days[0]: must be one of sun, mon", `world.yaml:4: policies[0].hours[0].from: must be a time of the day such as "08:30"`,
+			"world.yaml:4: policies[0].hours[0].until: is needed", "world.yaml:5: policies[0].hours[1].until: must be a time", "world.yaml:7: policies[1].zone: is of no use without hours",
+			"world.yaml:12: policies[3].hours: must be a list",
+		}},
+		{"a policy's zone", "policies:\n  - key: r\n    zone: Moon\n    hours: [{from: '08:00', until: '09:00'}]\n", []string{"world.yaml:3: policies[0].zone: is not the name of a time zone"}},
+		{"a policy's networks", "policies:\n  - key: p\n    description: x\n    networks: [10.0.0.1/8]\n", []string{"world.yaml:4: policies[0].networks: holds a block that is not spelt as 10.0.0.0/8"}},
 		{"openwifi role", "subjects:\n  - email: a@example.test\n    openwifi: {role: king}\n", []string{"world.yaml:3: subjects[0].openwifi.role: must be one of root"}},
 		{"titan role", "subjects:\n  - email: a@example.test\n    memberships: [{organisation: x, titan_role: king}]\n", []string{"titan_role: must be one of owner, administrator, user"}},
 		{"totp", "subjects:\n  - email: a@example.test\n    factors: {totp: '1'}\n", []string{"world.yaml:3: subjects[0].factors.totp: must be base32"}},

@@ -425,6 +425,10 @@ func TestPlaces(t *testing.T) {
 	})
 }
 
+func hours(zone string, windows []identity.Window) []identity.Schedule {
+	return []identity.Schedule{{Zone: zone, Windows: windows}}
+}
+
 func TestCheckPolicy(t *testing.T) {
 	ok := identity.Policy{Key: "k"}
 	tests := []struct {
@@ -438,6 +442,32 @@ func TestCheckPolicy(t *testing.T) {
 		{"factors", func(p *identity.Policy) { p.Factors = []identity.CredentialKind{identity.Password} }},
 		{"session.idle", func(p *identity.Policy) { p.SessionIdle = -1 }},
 		{"lockout", func(p *identity.Policy) { p.Lockout.Tries = 3 }},
+		{"description", func(p *identity.Policy) { p.Description = "two\nlines" }},
+		{"hours", func(p *identity.Policy) { p.Hours = make([]identity.Schedule, 2) }},
+		{"hours", func(p *identity.Policy) { p.Hours = hours("", nil) }},
+		{"hours", func(p *identity.Policy) { p.Hours = hours("", make([]identity.Window, 51)) }},
+		{"hours", func(p *identity.Policy) { p.Hours = hours("", []identity.Window{{From: 24 * 60}}) }},
+		{"hours", func(p *identity.Policy) { p.Hours = hours("", []identity.Window{{Until: 24*60 + 1}}) }},
+		{"hours", func(p *identity.Policy) { p.Hours = hours("", []identity.Window{{Days: []time.Weekday{7}}}) }},
+		{"hours", func(p *identity.Policy) { p.Hours = hours("", []identity.Window{{Days: []time.Weekday{1, 2, 1}}}) }},
+		{"zone", func(p *identity.Policy) { p.Hours = hours("Berlin", []identity.Window{{Until: 60}}) }},
+		{"zone", func(p *identity.Policy) { p.Hours = hours("Local", []identity.Window{{Until: 60}}) }},
+		{"zone", func(p *identity.Policy) { p.Hours = hours("../etc/passwd", []identity.Window{{Until: 60}}) }},
+		{"networks", func(p *identity.Policy) { p.Networks = make([][]string, 2) }},
+		{"networks", func(p *identity.Policy) { p.Networks = [][]string{{}} }},
+		{"networks", func(p *identity.Policy) { p.Networks = [][]string{make([]string, 201)} }},
+		{"networks", func(p *identity.Policy) { p.Networks = [][]string{{"10.0.0.0"}} }},
+		{"networks", func(p *identity.Policy) { p.Networks = [][]string{{"10.0.0.1/8"}} }},
+		{"networks", func(p *identity.Policy) { p.Networks = [][]string{{"2001:DB8::/32"}} }},
+		{"networks", func(p *identity.Policy) { p.Networks = [][]string{{"::ffff:10.0.0.0/104"}} }},
+		{"networks", func(p *identity.Policy) { p.Networks = [][]string{{"fe80::%eth0/64"}} }},
+		{"networks", func(p *identity.Policy) { p.Networks = [][]string{{"10.0.0.0/8", "10.0.0.0/8"}} }},
+	}
+	bound := ok
+	bound.Hours = hours("Europe/Berlin", []identity.Window{{Days: []time.Weekday{0, 6}, From: 22 * 60, Until: 24 * 60}})
+	bound.Networks = [][]string{{"10.0.0.0/8", "2001:db8::/32", "0.0.0.0/0"}}
+	if err := manage.CheckPolicy(bound); err != nil {
+		t.Error(err)
 	}
 	if err := manage.CheckPolicy(ok); err != nil {
 		t.Error(err)

@@ -3,10 +3,13 @@ package manage
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
 )
 
@@ -72,6 +75,12 @@ func CheckPolicy(p identity.Policy) error {
 	if err := key("key", p.Key); err != nil {
 		return err
 	}
+	if err := line("description", p.Description, maxDescription); err != nil {
+		return err
+	}
+	if err := errors.Join(checkHours(p.Hours), checkNetworks(p.Networks)); err != nil {
+		return err
+	}
 	within := func(field string, value, low, high int) error {
 		if value < low || value > high {
 			return identity.Invalid.In(field, "is out of bounds")
@@ -111,15 +120,81 @@ func CheckPolicy(p identity.Policy) error {
 	)
 }
 
+const (
+	maxDescription = 500
+	maxWindows     = 50
+	minutesOfDay   = 24 * 60
+)
+
+// checkHours refuses more than one schedule, since a policy's own hours are one; several meet in a person (policy.Stricter).
+func checkHours(hours []identity.Schedule) error {
+	if len(hours) == 0 {
+		return nil
+	}
+	if len(hours) > 1 {
+		return identity.Invalid.In("hours", "must be one schedule")
+	}
+	s := hours[0]
+	// A zone of the machine's would be another one on the next node.
+	if _, err := time.LoadLocation(s.Zone); err != nil || s.Zone == "Local" {
+		return identity.Invalid.In("zone", "is not the name of a time zone, such as Europe/Berlin")
+	}
+	if len(s.Windows) == 0 || len(s.Windows) > maxWindows {
+		return identity.Invalid.In("hours", "must hold 1 to "+strconv.Itoa(maxWindows)+" windows")
+	}
+	for _, w := range s.Windows {
+		if w.From < 0 || w.From >= minutesOfDay || w.Until < 0 || w.Until > minutesOfDay {
+			return identity.Invalid.In("hours", "must be from 00:00 until 24:00 at most")
+		}
+		for i, day := range w.Days {
+			if day < time.Sunday || day > time.Saturday {
+				return identity.Invalid.In("hours", "names a day that no week has")
+			}
+			if slices.Contains(w.Days[:i], day) {
+				return identity.Invalid.In("hours", "names a day twice")
+			}
+		}
+	}
+	return nil
+}
+
+// checkNetworks wants one list, and each block in the one spelling that says what it holds.
+func checkNetworks(networks [][]string) error {
+	if len(networks) == 0 {
+		return nil
+	}
+	if len(networks) > 1 {
+		return identity.Invalid.In("networks", "must be one list")
+	}
+	if len(networks[0]) == 0 || len(networks[0]) > maxWords {
+		return identity.Invalid.In("networks", "must hold 1 to "+strconv.Itoa(maxWords)+" blocks")
+	}
+	for i, block := range networks[0] {
+		prefix, err := netip.ParsePrefix(block)
+		switch {
+		case err != nil:
+			return identity.Invalid.In("networks", "must be CIDR blocks such as 10.0.0.0/8 or 2001:db8::/32")
+		case prefix.Addr().Is4In6():
+			return identity.Invalid.In("networks", "holds an IPv4 block in IPv6's spelling; write it as IPv4")
+		case prefix.Masked().String() != block:
+			return identity.Invalid.In("networks", "holds a block that is not spelt as "+prefix.Masked().String())
+		case slices.Contains(networks[0][:i], block):
+			return identity.Invalid.In("networks", "must not hold a block twice")
+		}
+	}
+	return nil
+}
+
 // SamePolicy says whether two policies have one key and demand the same.
 func SamePolicy(a, b identity.Policy) bool {
-	return a.Key == b.Key && a.Password == b.Password && a.SecondFactor == b.SecondFactor && slices.Equal(a.Factors, b.Factors) &&
-		a.SessionIdle == b.SessionIdle && a.SessionMax == b.SessionMax && a.Lockout == b.Lockout
+	return a.Key == b.Key && a.Description == b.Description && a.Password == b.Password && a.SecondFactor == b.SecondFactor && slices.Equal(a.Factors, b.Factors) &&
+		a.SessionIdle == b.SessionIdle && a.SessionMax == b.SessionMax && a.Lockout == b.Lockout &&
+		slices.EqualFunc(a.Hours, b.Hours, policy.SameSchedule) && slices.EqualFunc(a.Networks, b.Networks, slices.Equal)
 }
 
 func viewPolicy(p identity.Policy) map[string]any {
 	return map[string]any{
-		"key": p.Key, "password": p.Password, "second_factor": p.SecondFactor, "factors": p.Factors,
+		"key": p.Key, "description": p.Description, "hours": p.Hours, "networks": p.Networks, "password": p.Password, "second_factor": p.SecondFactor, "factors": p.Factors,
 		"session_idle": p.SessionIdle.String(), "session_max": p.SessionMax.String(),
 		"lockout": map[string]any{"tries": p.Lockout.Tries, "window": p.Lockout.Window.String()},
 	}

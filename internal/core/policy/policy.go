@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,17 @@ var BuiltIn = identity.Policy{
 	Password:     identity.PasswordRule{MinLength: 8, History: 5},
 	SecondFactor: identity.FactorOptional,
 	Lockout:      identity.Lockout{Tries: 10, Window: 15 * time.Minute},
+}
+
+// Keys of policies that have no name of their own begin with these: they belong to one organisation or person.
+const (
+	OfOrganisation = "organisation:"
+	OfSubject      = "subject:"
+)
+
+// Inline says whether a key is such a one.
+func Inline(key string) bool {
+	return strings.HasPrefix(key, OfOrganisation) || strings.HasPrefix(key, OfSubject)
 }
 
 // NoFactor stands in Policy.Factors where two policies allow no factor in common: then none is allowed.
@@ -54,19 +66,28 @@ func (s *Service) Changed(changes []identity.Change) {
 	}
 }
 
-func (s *Service) all(ctx context.Context, r identity.Reader) (map[identity.PolicyID]identity.Policy, error) {
+// remembered gives what was read, if it may still be taken for what is.
+func (s *Service) remembered(now time.Time) (map[identity.PolicyID]identity.Policy, bool) {
 	s.mu.RLock()
-	known, readAt, changed := s.known, s.readAt, s.changed
+	known, readAt := s.known, s.readAt
 	s.mu.RUnlock()
+	age := now.Sub(readAt)
+	return known, known != nil && age >= 0 && age < keptFor && (s.Stale == nil || !s.Stale())
+}
+
+func (s *Service) all(ctx context.Context, r identity.Reader) (map[identity.PolicyID]identity.Policy, error) {
 	now := s.Now()
-	if age := now.Sub(readAt); known != nil && age >= 0 && age < keptFor && (s.Stale == nil || !s.Stale()) {
+	if known, ok := s.remembered(now); ok {
 		return known, nil
 	}
+	s.mu.RLock()
+	changed := s.changed
+	s.mu.RUnlock()
 	list, err := r.Policies(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known = make(map[identity.PolicyID]identity.Policy, len(list))
+	known := make(map[identity.PolicyID]identity.Policy, len(list))
 	for _, p := range list {
 		known[p.ID] = p
 	}
@@ -169,7 +190,7 @@ func Organisations(ctx context.Context, r identity.Reader, id identity.SubjectID
 }
 
 // Stricter takes the stricter rule of each field; a zero field demands nothing. It is commutative and associative but for
-// what is not a rule (id, key, times), which stays a's, and the order of Factors.
+// what is not a rule (id, key, description, times), which stays a's, and the order of lists.
 func Stricter(a, b identity.Policy) identity.Policy {
 	a.Password = StricterPassword(a.Password, b.Password)
 	if demandRank(b.SecondFactor) > demandRank(a.SecondFactor) {
@@ -180,6 +201,8 @@ func Stricter(a, b identity.Policy) identity.Policy {
 	a.SessionMax = shorter(a.SessionMax, b.SessionMax)
 	a.Lockout.Tries = fewer(a.Lockout.Tries, b.Lockout.Tries)
 	a.Lockout.Window = max(a.Lockout.Window, b.Lockout.Window)
+	a.Hours = both(a.Hours, b.Hours, SameSchedule)
+	a.Networks = both(a.Networks, b.Networks, slices.Equal)
 	return a
 }
 
@@ -228,6 +251,24 @@ func common(a, b []identity.CredentialKind) []identity.CredentialKind {
 		return []identity.CredentialKind{NoFactor}
 	}
 	return both
+}
+
+// both gives what each of two lists demands, once. It never writes into a's: that one belongs to what everybody reads.
+func both[T any](a, b []T, same func(T, T) bool) []T {
+	list := slices.Clip(a)
+	for _, v := range b {
+		if !slices.ContainsFunc(list, func(have T) bool { return same(have, v) }) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// SameSchedule says whether two are written alike.
+func SameSchedule(a, b identity.Schedule) bool {
+	return a.Zone == b.Zone && slices.EqualFunc(a.Windows, b.Windows, func(x, y identity.Window) bool {
+		return x.From == y.From && x.Until == y.Until && slices.Equal(x.Days, y.Days)
+	})
 }
 
 func shorter(a, b time.Duration) time.Duration {

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,12 +115,19 @@ func anyPolicy(r *rand.Rand) identity.Policy {
 			p.Factors = append(p.Factors, kind)
 		}
 	}
+	for i := range r.IntN(3) {
+		p.Hours = append(p.Hours, identity.Schedule{Windows: []identity.Window{{From: i * 60, Until: (i + 1 + r.IntN(2)) * 60}}})
+		p.Networks = append(p.Networks, []string{fmt.Sprintf("10.%d.%d.0/24", i, r.IntN(2))})
+	}
 	r.Shuffle(len(p.Factors), func(i, j int) { p.Factors[i], p.Factors[j] = p.Factors[j], p.Factors[i] })
 	return p
 }
 
-// rules is a policy's demands in one spelling: Factors is a set.
+// rules is a policy's demands in one spelling: its lists are sets.
 func rules(p identity.Policy) identity.Policy {
+	p.Hours, p.Networks = slices.Clone(p.Hours), slices.Clone(p.Networks)
+	slices.SortFunc(p.Hours, func(a, b identity.Schedule) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	slices.SortFunc(p.Networks, slices.Compare)
 	p.Factors = slices.Clone(p.Factors)
 	slices.Sort(p.Factors)
 	return p
@@ -150,6 +158,16 @@ func weaker(p, part identity.Policy) string {
 		return "tries"
 	case p.Lockout.Window < part.Lockout.Window:
 		return "window"
+	}
+	for _, hours := range part.Hours {
+		if !slices.ContainsFunc(p.Hours, func(have identity.Schedule) bool { return policy.SameSchedule(have, hours) }) {
+			return "hours"
+		}
+	}
+	for _, list := range part.Networks {
+		if !slices.ContainsFunc(p.Networks, func(have []string) bool { return slices.Equal(have, list) }) {
+			return "networks"
+		}
 	}
 	for _, kind := range []identity.CredentialKind{identity.TOTP, identity.EmailCode, identity.SMSCode, identity.WebAuthn} {
 		allowed := func(p identity.Policy) bool { return len(p.Factors) == 0 || slices.Contains(p.Factors, kind) }

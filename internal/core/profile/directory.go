@@ -3,8 +3,10 @@ package profile
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"gatehouse/internal/core/login"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
 )
 
@@ -131,6 +133,13 @@ func (s *Service) Roles(ctx context.Context) ([]identity.Role, error) {
 // AllPolicies lists the security policies, by key.
 func (s *Service) AllPolicies(ctx context.Context) ([]identity.Policy, error) {
 	return view(ctx, s, func(r identity.Reader) ([]identity.Policy, error) { return r.Policies(ctx) })
+}
+
+// NamedPolicies lists those that an operator gave a name, for people to know and to be given: what stands inside an organisation's
+// or a person's own part of a world file is hers alone.
+func (s *Service) NamedPolicies(ctx context.Context) ([]identity.Policy, error) {
+	all, err := s.AllPolicies(ctx)
+	return slices.DeleteFunc(all, func(p identity.Policy) bool { return policy.Inline(p.Key) }), err
 }
 
 // DefaultPolicy gives the policy that holds for somebody without organisations and without one of her own, a stranger for

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,7 +24,8 @@ type RefreshInput struct {
 }
 
 // Refresh checks a refresh token and, where asked and the door's rules say so, spends it for its successor. The door prints
-// from the session that comes back; every print of one generation says the same.
+// from the session that comes back; every print of one generation says the same. Outside the hours and networks of her policy the
+// refusal is Restricted: nothing is spent and the session goes on, so that the same token is good again when they are open.
 func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 	if in.Raw == "" {
 		return nil, identity.TokenMissing.Because("a refresh token is needed")
@@ -52,12 +54,19 @@ func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 		}
 	}
 	rules := s.Rules[read.Session.Door]
+	restricted, err := s.restricted(ctx, in.Caller, &read.Session)
+	if err != nil {
+		return nil, err
+	}
 	newest := read.Token.Generation == read.Session.Generation
+	if (newest || read.Session.KeepsSpent) && restricted != nil {
+		return nil, restricted
+	}
 	if (newest || read.Session.KeepsSpent) && !(in.Rotate && rules.Rotates) {
 		s.touched.note(read.Session.ID, s.Now())
 		return read, nil
 	}
-	live, err := s.spend(ctx, in, *read)
+	live, err := s.spend(ctx, in, *read, restricted)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +118,9 @@ func familyKey(facts token.Facts) cacheKey {
 	return sha256.Sum256([]byte("session " + facts.SessionID))
 }
 
-// spend advances the family, answers a repeat inside the grace, or ends the family of a token that came again too late.
-func (s *Service) spend(ctx context.Context, in RefreshInput, read Live) (*Live, error) {
+// spend advances the family, answers a repeat inside the grace, or ends the family of a token that came again too late: that one
+// from wherever it comes. restricted is what else stands against the caller; nil: nothing.
+func (s *Service) spend(ctx context.Context, in RefreshInput, read Live, restricted error) (*Live, error) {
 	var live Live
 	var refusal error
 	err := s.Store.Update(ctx, func(tx identity.Tx) (err error) {
@@ -142,6 +152,7 @@ func (s *Service) spend(ctx context.Context, in RefreshInput, read Live) (*Live,
 			live.Session, err = s.advance(ctx, tx, session, now)
 			return err
 		case spent == 1 && now.Before(session.RefreshedAt.Add(rules.Grace)):
+			refusal = restricted
 			return nil // a second tab, or a lost answer: the same successor again
 		}
 		refusal = identity.TokenReused.Because("the refresh token was used before; the session has ended")
@@ -160,4 +171,29 @@ func (s *Service) spend(ctx context.Context, in RefreshInput, read Live) (*Live,
 		return nil, refusal
 	}
 	return &live, nil
+}
+
+// restricted gives the refusal of admit as an answer; err is trouble in the house. What is kept of a family says nothing about
+// policies, so the store is asked; only where some policy binds, as far as this node knows.
+func (s *Service) restricted(ctx context.Context, caller identity.Caller, session *identity.Session) (refusal, err error) {
+	if !s.Policies.MayBind() {
+		return nil, nil
+	}
+	err = s.Store.View(ctx, func(r identity.Reader) error { return s.admit(ctx, r, caller, session) })
+	if errors.Is(err, identity.Restricted) {
+		return err, nil
+	}
+	return nil, err
+}
+
+// admit refuses whoever's policy is closed to her now; while she acts for another it is hers that counts.
+func (s *Service) admit(ctx context.Context, r identity.Reader, caller identity.Caller, session *identity.Session) error {
+	subject, err := r.Subject(ctx, cmp.Or(session.ActorID, session.SubjectID))
+	if errors.Is(err, identity.NotFound) {
+		return identity.TokenRevoked.Because("the session has ended")
+	}
+	if err != nil {
+		return err
+	}
+	return s.Policies.Admit(ctx, r, caller, subject)
 }

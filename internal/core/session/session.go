@@ -87,6 +87,11 @@ func (s *Service) Begin(ctx context.Context, tx identity.Tx, in Start) (identity
 		return identity.Session{}, identity.Denied.Because("this way in is not for you")
 	}
 	now := s.Now()
+	if in.ActorID == "" { // whoever acts for another was admitted to a session of her own
+		if err := policy.Admits(in.Policy, in.Caller, now); err != nil {
+			return identity.Session{}, err
+		}
+	}
 	id, err := identity.NewID(now, s.Rand)
 	if err != nil {
 		return identity.Session{}, err
@@ -214,8 +219,8 @@ func (s *Service) EndAll(ctx context.Context, caller identity.Caller, id identit
 }
 
 // Enter makes an organisation the session's ("": none) with a new generation, so that a door prints a new token. Who is not a
-// member, or comes to an expired or unknown organisation, gets one answer: identity.Denied. A door whose organisations may
-// demand a second factor calls signin.Service.Enter.
+// member, or comes to an expired or unknown organisation, gets one answer: identity.Denied. Outside the hours and networks of her
+// policy it is identity.Restricted. A door whose organisations may demand a second factor calls signin.Service.Enter.
 func (s *Service) Enter(ctx context.Context, caller identity.Caller, id identity.SessionID, organisation identity.OrganisationID) (identity.Session, error) {
 	var entered identity.Session
 	err := s.Store.Update(ctx, func(tx identity.Tx) (err error) {
@@ -228,7 +233,7 @@ func (s *Service) Enter(ctx context.Context, caller identity.Caller, id identity
 // EnterIn is Enter inside another verb's transaction. amr is how she has proven who she is by now; nil: as the session says.
 func (s *Service) EnterIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SessionID, organisation identity.OrganisationID, amr []string) (identity.Session, error) {
 	now := s.Now()
-	session, err := s.MayEnterIn(ctx, tx, id, organisation)
+	session, err := s.MayEnterIn(ctx, tx, caller, id, organisation)
 	if err != nil {
 		return session, err
 	}
@@ -256,7 +261,7 @@ func (s *Service) EnterIn(ctx context.Context, tx identity.Tx, caller identity.C
 }
 
 // MayEnterIn gives a session that is alive and may enter the organisation, or Enter's refusal.
-func (s *Service) MayEnterIn(ctx context.Context, r identity.Reader, id identity.SessionID, organisation identity.OrganisationID) (identity.Session, error) {
+func (s *Service) MayEnterIn(ctx context.Context, r identity.Reader, caller identity.Caller, id identity.SessionID, organisation identity.OrganisationID) (identity.Session, error) {
 	session, err := r.Session(ctx, id)
 	switch {
 	case errors.Is(err, identity.NotFound) || err == nil && !session.EndedAt.IsZero():
@@ -265,8 +270,9 @@ func (s *Service) MayEnterIn(ctx context.Context, r identity.Reader, id identity
 		return session, err
 	case session.ActorID != "":
 		return session, identity.Denied.Because("not while acting as another person")
-	case organisation == "":
-		return session, nil
+	}
+	if err := s.admit(ctx, r, caller, &session); err != nil || organisation == "" {
+		return session, err
 	}
 	return session, s.mayEnter(ctx, r, session.SubjectID, organisation)
 }

@@ -28,7 +28,7 @@ func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 	var refusal error
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
 		out, refusal = Outcome{}, nil
-		held, err := s.Sessions.MayEnterIn(ctx, tx, in.Session, in.Organisation)
+		held, err := s.Sessions.MayEnterIn(ctx, tx, in.Caller, in.Session, in.Organisation)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 // enter goes on in a session that began earlier. It may have ended, or the organisation closed, while she looked for her code;
 // the code stays spent.
 func (s *Service) enter(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
-	if _, refusal := s.Sessions.MayEnterIn(ctx, tx, todo.Enters, todo.Org); refusal != nil {
+	if _, refusal := s.Sessions.MayEnterIn(ctx, tx, caller, todo.Enters, todo.Org); refusal != nil {
 		if !refuses(refusal) {
 			return Outcome{}, nil, refusal
 		}

@@ -3,7 +3,7 @@
 //	Password ─► signed in
 //	         ─► more proof needed (ticket) ─► Proof ─► signed in
 //	         ─► password must change (ticket) ─► Change ─► signed in, or more proof needed
-//	         ─► refused: BadCredential, Locked, Suspended, Unverified, Busy, …
+//	         ─► refused: BadCredential, Locked, Suspended, Unverified, Restricted, Busy, …
 //
 // A ticket is no session: one purpose, minutes long, counted tries, spent by one guarded statement. Every door prints the same
 // outcomes in its own words; a door whose contract has no second step gets a refusal where one is due.
@@ -246,7 +246,7 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 			}
 			return s.record(ctx, tx, in.Caller, who.context.Subject.ID, refusal)
 		}
-		if refusal, err = s.admit(ctx, tx, who.context.Subject.ID, todo.PasswordVersion); err != nil {
+		if refusal, err = s.admit(ctx, tx, in.Caller, who.context.Subject.ID, todo.PasswordVersion); err != nil {
 			return err
 		}
 		if refusal == nil {
@@ -393,8 +393,9 @@ func usable(p identity.Policy, enrolled []identity.Credential, factors []Factor)
 	return list
 }
 
-// admit looks at the subject as she stands now.
-func (s *Service) admit(ctx context.Context, r identity.Reader, id identity.SubjectID, passwordVersion int64) (refusal, err error) {
+// admit looks at the subject as she stands now, and last at her policy's hours and networks: only the right password learns of
+// them.
+func (s *Service) admit(ctx context.Context, r identity.Reader, caller identity.Caller, id identity.SubjectID, passwordVersion int64) (refusal, err error) {
 	subject, err := r.Subject(ctx, id)
 	if errors.Is(err, identity.NotFound) {
 		return identity.BadCredential.Because("login or password is wrong"), nil
@@ -411,6 +412,13 @@ func (s *Service) admit(ctx context.Context, r identity.Reader, id identity.Subj
 	current, err := r.Credential(ctx, id, identity.Password)
 	if errors.Is(err, identity.NotFound) || err == nil && current.Version != passwordVersion {
 		return identity.BadCredential.Because("login or password is wrong"), nil // changed since it was read
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = s.Passwords.Policies.Admit(ctx, r, caller, subject)
+	if errors.Is(err, identity.Restricted) {
+		return err, nil
 	}
 	return nil, err
 }

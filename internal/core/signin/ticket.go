@@ -309,7 +309,7 @@ func (s *Service) resend(ctx context.Context, tx identity.Tx, caller identity.Ca
 
 // resume goes on where a ticket left off, with the subject as she stands now.
 func (s *Service) resume(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, todo intent) (Outcome, error, error) {
-	refusal, err := s.admit(ctx, tx, id, todo.PasswordVersion)
+	refusal, err := s.admit(ctx, tx, caller, id, todo.PasswordVersion)
 	if err != nil {
 		return Outcome{}, nil, err
 	}

@@ -65,6 +65,7 @@ const (
 	SetPicture               // give her a portrait
 	RemovePicture            // take it away
 	ManageKeys               // her API keys
+	SendMessages             // write mail and SMS to whomever
 	acts                     // how many there are
 )
 
@@ -92,6 +93,8 @@ var (
 	looks = map[Role][]Role{Root: everybody, Partner: everybody, Admin: everybody, CSR: everybody, System: everybody, Peer: everybody}
 	rules = map[Role][]Role{Root: everybody, Partner: allButRoot, Admin: belowAdmin}
 	roots = map[Role][]Role{Root: everybody}
+
+	senders = map[Role][]Role{Root: everybody, Partner: everybody, Admin: everybody, Peer: everybody}
 )
 
 // table is openwifi.md 1.8 with its changes: who reads may read everybody; who rules may change whom she could have created.
@@ -110,6 +113,7 @@ var table = [acts]rule{
 	SetPicture:    {rules, everybody},
 	RemovePicture: {roots, everybody},
 	ManageKeys:    {roots, everybody},
+	SendMessages:  {senders, rulers},
 }
 
 // May says whether somebody of one role may do something with somebody of another, or with herself: nil or identity.Denied.

@@ -45,6 +45,7 @@ var answers = map[identity.Kind]answer{
 	identity.Unverified:       {400, oauth.InvalidGrant, "User account is locked"},
 	identity.PasswordExpired:  {400, oauth.InvalidGrant, "User credentials have expired"},
 	identity.PasswordDue:      {400, oauth.InvalidGrant, "User credentials have expired"},
+	identity.Restricted:       {400, oauth.AccessDenied, "Access is restricted by hour or address"}, // not invalid_grant: scripts would drop a token that is good again later
 	identity.FactorRequired:   {400, oauth.InvalidGrant, "User needs a second factor"},
 	identity.BadCode:          {400, oauth.InvalidGrant, "Bad credentials"},
 	identity.WeakPassword:     {400, oauth.InvalidRequest, "Invalid request"},

@@ -46,6 +46,7 @@ var answers = map[identity.Kind]answer{
 	identity.Unverified:       {http.StatusForbidden, "This account is not activated yet.", false, ""},
 	identity.PasswordExpired:  {http.StatusForbidden, "The password has expired. Please ask for a new one.", false, ""},
 	identity.PasswordDue:      {http.StatusForbidden, "The password must be changed. Please ask for a new one.", false, ""},
+	identity.Restricted:       {http.StatusForbidden, "Signing in is not allowed at this hour or from this address.", false, ""},
 	identity.FactorRequired:   {http.StatusForbidden, "A second factor is needed: sign in with /nx/login and /nx/totp.", false, ""},
 	identity.BadCode:          {http.StatusUnauthorized, "The code is wrong.", false, ""},
 	identity.WeakPassword:     {http.StatusBadRequest, "is too weak", false, "Password"},

@@ -41,6 +41,7 @@ var answers = map[identity.Kind]said{
 	identity.Unverified:       {400, oauth.InvalidGrant, invalidGrant},
 	identity.PasswordExpired:  {400, oauth.InvalidGrant, invalidGrant},
 	identity.PasswordDue:      {400, oauth.InvalidGrant, invalidGrant},
+	identity.Restricted:       {400, oauth.AccessDenied, "not at this hour or from this address"}, // not invalid_grant: the token is good again later
 	identity.FactorRequired:   {400, oauth.InvalidGrant, invalidGrant},
 	identity.BadCode:          {400, oauth.InvalidGrant, invalidGrant},
 	identity.WeakPassword:     {400, oauth.InvalidRequest, "the password is too weak"},

@@ -17,6 +17,7 @@ import (
 	"gatehouse/internal/core/apikey"
 	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
@@ -69,6 +70,7 @@ type Dialect struct {
 	Manage   *manage.Service
 	Enrol    *enrol.Service
 	APIKeys  *apikey.Service
+	Messages *message.Service
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 	// TOTPIssuer is what authenticator apps show.
@@ -107,7 +109,7 @@ func (d *Dialect) Forms() []token.Form { return []token.Form{form(Door), form(Su
 // Routes are the operations of the public listener, to be mounted below Prefix.
 func (d *Dialect) Routes() httpkit.Door {
 	d.start()
-	return d.mount(slices.Concat(d.signInRoutes(), d.userRoutes(), d.avatarRoutes(), d.sendRoutes(), d.linkRoutes(), d.systemRoutes(),
+	return d.mount(slices.Concat(d.signInRoutes(), d.userRoutes(), d.avatarRoutes(), d.sendRoutes(), d.profileRoutes(), d.linkRoutes(), d.systemRoutes(),
 		d.ownRoutes(), d.subscriberRoutes(), d.pageRoutes())...)
 }
 
@@ -135,7 +137,7 @@ func (d *Dialect) ServiceRoutes() httpkit.Door {
 	return d.mount(slices.Concat([]httpkit.Route{
 		// No deadline here: a token that was checked before costs no look at the store, and a timer would cost more than the answer.
 		{Method: http.MethodGet, Path: base + "/validateToken", Op: "validateToken", Handler: d.handle(d.validateForService)},
-	}, d.systemServiceRoutes(), d.ownServiceRoutes(), d.userReads(d.byOrService), d.subscriberServiceRoutes())...)
+	}, d.systemServiceRoutes(), d.ownServiceRoutes(), d.userReads(d.byOrService), d.sendsFor(d.byOrService), d.subscriberServiceRoutes())...)
 }
 
 func (d *Dialect) mount(routes ...httpkit.Route) httpkit.Door {

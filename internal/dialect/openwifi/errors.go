@@ -66,6 +66,7 @@ type answer struct {
 
 const (
 	tokenWords = "The token is missing, unknown or revoked."
+	restricted = "Signing in is not allowed at this hour or from this address."
 	tryLater   = "The service is not available right now; try again."
 )
 
@@ -86,6 +87,7 @@ var answers = map[identity.Kind]answer{
 	identity.Unverified:       {403, pendingVerification, 0, "The e-mail address is not confirmed yet.", true},
 	identity.PasswordExpired:  {403, passwordChangeRequired, 0, "The password has expired and must be changed.", true},
 	identity.PasswordDue:      {403, passwordChangeRequired, 0, "The password must be changed first.", true},
+	identity.Restricted:       {403, accessDenied, 0, restricted, false},
 	identity.FactorRequired:   {403, mfaFailure, 0, "A second factor is needed, and this account has none that can be used here.", true},
 	identity.BadCode:          {403, mfaFailure, 0, "The code is wrong or too late.", true},
 	identity.WeakPassword:     {403, passwordInvalid, 0, "The new password breaks the password rule.", false},
@@ -132,6 +134,8 @@ func atRefresh(err error) error {
 	switch identity.KindOf(err) {
 	case identity.TokenMissing, identity.TokenInvalid, identity.TokenExpired, identity.TokenRevoked, identity.TokenReused:
 		return &at{err, answers[identity.TokenReused]}
+	case identity.Restricted: // the session stands: the same token is good again later
+		return &at{err, answer{403, cannotRefresh, 0, restricted, false}}
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
@@ -75,7 +76,8 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 			Open: true, Store: c.Store, Box: c.Box, Outbox: c.Outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: always{},
 		},
 		Profiles: profiles, Recovery: links, Manage: people, Staff: operators,
-		UI: "https://ui.example.com",
+		Messages: &message.Service{Store: c.Store, Staff: operators, Log: c.Passwords.Log, Mails: true, Now: c.Clock.Now, Outbox: outbox},
+		UI:       "https://ui.example.com",
 		System: &system.Service{
 			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Words.RoleOf, Now: c.Clock.Now,
 			Levels:  logs.NewLevels(logs.Information),

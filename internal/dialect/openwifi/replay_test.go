@@ -25,9 +25,14 @@ func TestStories(t *testing.T) {
 			if story == "limit" {
 				d.PerSecond = 10
 			}
+			d.Messages.Mails = story != "email_off"
 		})
 		h.world(t)
-		h.policy(t, "field")
+		if story == "security_profiles" || story == "restricted" {
+			h.fieldPolicy(t)
+		} else {
+			h.policy(t, "field")
+		}
 		if story == "api_keys" {
 			h.person(t, ruler, "root@example.com", "Quiet-Sky-11", func(s *identity.Subject, _ *identity.Credential) { s.Superadmin = true })
 		}

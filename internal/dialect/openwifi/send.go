@@ -1,6 +1,74 @@
 package openwifi
 
-import "gatehouse/internal/httpkit"
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"gatehouse/internal/core/message"
+	"gatehouse/internal/httpkit"
+	"gatehouse/internal/identity"
+)
 
 // sendRoutes are /email, /sms (openwifi.md 1.11).
-func (d *Dialect) sendRoutes() []httpkit.Route { return nil }
+func (d *Dialect) sendRoutes() []httpkit.Route { return d.sendsFor(d.by) }
+
+// sendsFor are those that the internal listener has too, where another service may ask.
+func (d *Dialect) sendsFor(asks asker) []httpkit.Route {
+	return []httpkit.Route{
+		d.route(http.MethodPost, base+"/email", "sendEmail", func(w http.ResponseWriter, r *http.Request) error { return d.email(w, r, asks) }),
+	}
+}
+
+// noMail: a 503 as where a part is away, but with words that say so to whoever can configure one.
+var noMail = answer{503, 0, 0, "Mail is not configured here.", true}
+
+// email answers POST /email.
+func (d *Dialect) email(w http.ResponseWriter, r *http.Request, asks asker) error {
+	by, err := asks(r)
+	if err != nil {
+		return err
+	}
+	body, err := bodyOf(r)
+	if err != nil {
+		return err
+	}
+	in := message.Mail{From: body.needed("from"), Subject: body.needed("subject"), Text: body.needed("text"), Recipients: body.neededTexts("recipients")}
+	if body.mistake != nil {
+		return body.mistake
+	}
+	err = d.Messages.Mail(r.Context(), by, in)
+	if errors.Is(err, message.Off) {
+		return &at{err, noMail}
+	}
+	if err != nil {
+		return err
+	}
+	return writeDone(w, r)
+}
+
+// neededTexts is an array of strings that must be there.
+func (o *object) neededTexts(name string) []string {
+	raw, given := o.fields[name]
+	if !given || string(raw) == "null" {
+		if o.mistake == nil {
+			o.mistake = identity.Invalid.In(name, "is required")
+		}
+		return nil
+	}
+	var texts []*string
+	if json.Unmarshal(raw, &texts) != nil {
+		texts = []*string{nil}
+	}
+	list := make([]string, 0, len(texts))
+	for _, t := range texts {
+		if t == nil {
+			if o.mistake == nil {
+				o.mistake = identity.Invalid.In(name, "must be a list of strings")
+			}
+			return nil
+		}
+		list = append(list, *t)
+	}
+	return list
+}

@@ -49,6 +49,7 @@ var answers = map[identity.Kind]answer{
 	identity.Unverified:      {403, words{"Your mail address has not been confirmed yet.", "Ihre Mailadresse wurde noch nicht bestätigt."}},
 	identity.PasswordExpired: {403, changeFirst},
 	identity.PasswordDue:     {403, changeFirst},
+	identity.Restricted:      {403, words{"You may not sign in at this hour or from this address.", "Sie dürfen sich zu dieser Zeit oder von dieser Adresse aus nicht anmelden."}},
 	identity.FactorRequired:  {403, words{"A second factor is required that your account does not have.", "Es ist ein zweiter Faktor nötig, den Ihr Konto nicht hat."}},
 	identity.BadCode:         {401, words{"The code is wrong or was used before.", "Der Code ist falsch oder wurde bereits verwendet."}},
 	identity.WeakPassword:    {422, weakPassword},

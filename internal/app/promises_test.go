@@ -431,11 +431,20 @@ func (h *house) printed(t testing.TB, kind, login string) string {
 // liveOf is whose access token of openwifi it is; nil where it is none.
 func (h *house) liveOf(t testing.TB, token string) *session.Live {
 	t.Helper()
-	live, err := h.Sessions.Check(t.Context(), h.Doors.OpenWiFi.Forms()[0], token, identity.AccessToken)
-	if err != nil {
-		return nil
+	return h.liveAt(t, openwifi.Door, token)
+}
+
+func (h *house) liveAt(t testing.TB, door identity.Door, token string) *session.Live {
+	t.Helper()
+	for _, form := range h.Doors.OpenWiFi.Forms() {
+		if form.Door() != door {
+			continue
+		}
+		if live, err := h.Sessions.Check(t.Context(), form, token, identity.AccessToken); err == nil {
+			return live
+		}
 	}
-	return live
+	return nil
 }
 
 // apiKey makes somebody one for a day. Of a kind she has three at most: the oldest give way.
@@ -669,6 +678,10 @@ var recipes = []recipe{
 	}},
 	{door: openwifi.Door, op: "subscriberAvatar", takes: []string{subAccess}, make: withAvatar("GET", "/api/v1/subavatar/", sueID)},
 	{door: openwifi.Door, op: "removeSubscriberAvatar", takes: []string{subAccess}, make: withAvatar("DELETE", "/api/v1/subavatar/", sueID)},
+	{door: openwifi.Door, op: "subscriberPreferences", takes: []string{subAccess}, make: plain("GET", "/api/v1/subpreferences", "")},
+	{door: openwifi.Door, op: "saveSubscriberPreferences", takes: []string{subAccess}, make: plain("PUT", "/api/v1/subpreferences", `{"data":[{"tag":"a","value":"1"}]}`)},
+	{door: openwifi.Door, op: "startSubscriberAuthenticator", takes: []string{subAccess}, make: plain("GET", "/api/v1/subtotp", "")},
+	{door: openwifi.Door, op: "confirmSubscriberAuthenticator", takes: []string{subAccess}, make: confirmation(openwifi.SubscriberDoor, "/api/v1/subtotp")},
 	{door: openwifi.Door, op: "subscriberMFA", takes: []string{subAccess}, make: plain("GET", "/api/v1/submfa", "")},
 	{door: openwifi.Door, op: "setSubscriberMFA", takes: []string{subAccess}, make: plain("PUT", "/api/v1/submfa", `{"type":"disabled"}`)},
 	{door: openwifi.Door, op: "signUp", make: func(t testing.TB, h *house, _ string) request {
@@ -705,7 +718,7 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "userPreferences", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/userPreferences", "")},
 	{door: openwifi.Door, op: "saveUserPreferences", takes: []string{wifiAccess}, make: plain("POST", "/api/v1/userPreferences", `{"data":[{"tag":"a","value":"1"}]}`)},
 	{door: openwifi.Door, op: "startAuthenticator", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/totp", "")},
-	{door: openwifi.Door, op: "confirmAuthenticator", takes: []string{wifiAccess}, make: confirmation},
+	{door: openwifi.Door, op: "confirmAuthenticator", takes: []string{wifiAccess}, make: confirmation(openwifi.Door, "/api/v1/totp")},
 	{door: openwifi.Door, op: "apiKeys", takes: []string{wifiAccess}, make: withKey("GET", "/api/v1/apiKey/"+string(adaID), "")},
 	{door: openwifi.Door, op: "createApiKey", takes: []string{wifiAccess}, make: func(t testing.TB, h *house, token string) request {
 		h.apiKey(t, "made", h.liveOf(t, h.print(t, wifiAccess, "ada@example.test"))) // so that there is room
@@ -790,16 +803,18 @@ func withKey(method, target, body string) func(testing.TB, *house, string) reque
 }
 
 // confirmation is the first code of an authenticator that whoever holds the token has begun to set up.
-func confirmation(t testing.TB, h *house, token string) request {
-	t.Helper()
-	code := "000000"
-	if live := h.liveOf(t, token); live != nil {
-		started, err := h.Enrol.Start(t.Context(), identity.Caller{Door: openwifi.Door}, live, true)
-		must(t, err)
-		code, err = totp.Code(started.Secret.Reveal(), h.Clock.Now())
-		must(t, err)
+func confirmation(door identity.Door, path string) func(testing.TB, *house, string) request {
+	return func(t testing.TB, h *house, token string) request {
+		t.Helper()
+		code := "000000"
+		if live := h.liveAt(t, door, token); live != nil {
+			started, err := h.Enrol.Start(t.Context(), identity.Caller{Door: door}, live, true)
+			must(t, err)
+			code, err = totp.Code(started.Secret.Reveal(), h.Clock.Now())
+			must(t, err)
+		}
+		return request{method: "PUT", target: path + "?index=1&value=" + code, bearer: token}
 	}
-	return request{method: "PUT", target: "/api/v1/totp?index=1&value=" + code, bearer: token}
 }
 
 // asks finds the recipe that asks with a kind of token and changes least.

@@ -193,10 +193,10 @@ func deeds() []deed {
 	web("saving preferences", []string{"preferences.save ok"}, bearer(wifiAccess, "PUT", "/api/v1/preferences", `{"data":[]}`))
 	web("setting up an authenticator", []string{"factor.setup ok"}, bearer(wifiAccess, "GET", "/api/v1/totp", ""))
 	web("confirming an authenticator", []string{"factor.confirm ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
-		return confirmation(t, h, h.print(t, wifiAccess, login))
+		return confirmation("openwifi", "/api/v1/totp")(t, h, h.print(t, wifiAccess, login))
 	})
 	web("a wrong c-o-d-e of an authenticator", []string{"factor.confirm bad code"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
-		in := confirmation(t, h, h.print(t, wifiAccess, login))
+		in := confirmation("openwifi", "/api/v1/totp")(t, h, h.print(t, wifiAccess, login))
 		in.target = "/api/v1/totp?index=1&value=x"
 		return in
 	})

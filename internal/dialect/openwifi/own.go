@@ -69,7 +69,7 @@ func (d *Dialect) preferences(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *Dialect) writePreferences(w http.ResponseWriter, r *http.Request, live *session.Live) error {
-	list, since, err := d.Profiles.Preferences(r.Context(), live.Subject.ID, Door)
+	list, since, err := d.Profiles.Preferences(r.Context(), live.Subject.ID, d.door())
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (d *Dialect) savePreferences(w http.ResponseWriter, r *http.Request) error 
 	if body.mistake != nil {
 		return body.mistake
 	}
-	if err := d.Manage.SavePreferences(r.Context(), httpkit.Caller(r, Door), live.Subject.ID, list); err != nil {
+	if err := d.Manage.SavePreferences(r.Context(), d.caller(r), live.Subject.ID, list); err != nil {
 		return err
 	}
 	return d.writePreferences(w, r, live)
@@ -116,7 +116,7 @@ func (d *Dialect) startAuthenticator(w http.ResponseWriter, r *http.Request) err
 	if err != nil {
 		return err
 	}
-	started, err := d.Enrol.Start(r.Context(), httpkit.Caller(r, Door), live, q.flag("reset"))
+	started, err := d.Enrol.Start(r.Context(), d.caller(r), live, q.flag("reset"))
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (d *Dialect) confirmAuthenticator(w http.ResponseWriter, r *http.Request) e
 		return err
 	}
 	number, _ := strconv.ParseUint(index, 10, 31) // what is no number counts as absent: 0
-	more, err := d.Enrol.Confirm(r.Context(), httpkit.Caller(r, Door), live, int(number), strings.TrimSpace(code))
+	more, err := d.Enrol.Confirm(r.Context(), d.caller(r), live, int(number), strings.TrimSpace(code))
 	if err != nil {
 		return setupRefused(err)
 	}
@@ -219,7 +219,7 @@ func (d *Dialect) listKeys(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	keys, err := d.APIKeys.List(r.Context(), httpkit.Caller(r, Door), live, owner(r))
+	keys, err := d.APIKeys.List(r.Context(), d.caller(r), live, owner(r))
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (d *Dialect) createKey(w http.ResponseWriter, r *http.Request) error {
 	if body.mistake != nil {
 		return body.mistake
 	}
-	k, raw, err := d.APIKeys.Create(r.Context(), httpkit.Caller(r, Door), live, in)
+	k, raw, err := d.APIKeys.Create(r.Context(), d.caller(r), live, in)
 	if err != nil {
 		return keyRefused(err)
 	}
@@ -290,7 +290,7 @@ func (d *Dialect) describeKey(w http.ResponseWriter, r *http.Request) error {
 	if body.mistake != nil {
 		return body.mistake
 	}
-	k, err := d.APIKeys.Describe(r.Context(), httpkit.Caller(r, Door), live, owner(r), identity.APIKeyID(id), description)
+	k, err := d.APIKeys.Describe(r.Context(), d.caller(r), live, owner(r), identity.APIKeyID(id), description)
 	if err != nil {
 		return err
 	}
@@ -314,7 +314,7 @@ func (d *Dialect) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	if id == "" {
 		return identity.Invalid.In("keyUuid", "is required")
 	}
-	if err := d.APIKeys.Delete(r.Context(), httpkit.Caller(r, Door), live, owner(r), identity.APIKeyID(id)); err != nil {
+	if err := d.APIKeys.Delete(r.Context(), d.caller(r), live, owner(r), identity.APIKeyID(id)); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusOK)
@@ -353,7 +353,7 @@ func (d *Dialect) validateKeyForUser(w http.ResponseWriter, r *http.Request) err
 	if err != nil {
 		return err
 	}
-	held, err := d.APIKeys.Check(r.Context(), httpkit.Caller(r, Door), raw)
+	held, err := d.APIKeys.Check(r.Context(), d.caller(r), raw)
 	if err == nil && held.Subject.ID != live.Subject.ID && !seesAll(live) {
 		err = identity.TokenInvalid // as an unknown one
 	}
@@ -402,13 +402,16 @@ func (d *Dialect) byKey(r *http.Request) (*session.Live, error) {
 	if len(shown) > 1 || len(r.Header["Authorization"]) > 0 || len(r.Header["X-Internal-Name"]) > 0 {
 		return nil, identity.TokenInvalid.Because("one credential at a time")
 	}
-	held, err := d.APIKeys.Check(r.Context(), httpkit.Caller(r, Door), shown[0])
+	held, err := d.APIKeys.Check(r.Context(), d.caller(r), shown[0])
 	if err != nil {
 		return nil, err
 	}
+	if !d.Sessions.Rules[d.door()].Admits(held.Subject.Kind) {
+		return nil, identity.TokenInvalid.Because("not a key for this half of the door")
+	}
 	k := &held.Key
 	live := &session.Live{
-		Token: token.Facts{ID: string(k.ID), Door: Door, SubjectID: k.SubjectID, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt}, Subject: held.Subject,
+		Token: token.Facts{ID: string(k.ID), Door: d.door(), SubjectID: k.SubjectID, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt}, Subject: held.Subject,
 	}
 	if e := httpkit.EventOf(r); e != nil {
 		// The client is who asks: log and audit say which key that was.

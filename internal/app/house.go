@@ -33,7 +33,6 @@ import (
 	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
-	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/factor/totp"
@@ -227,7 +226,7 @@ func (h *House) core(o Options) error {
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
 	h.System = &system.Service{
-		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Role: openwifi.Words.RoleOf, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
+		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Staff: h.Staff, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
 	}
 	return nil
 }

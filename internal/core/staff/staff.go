@@ -66,6 +66,9 @@ const (
 	RemovePicture            // take it away
 	ManageKeys               // her API keys
 	SendMessages             // write mail and SMS to whomever
+	Configure                // turn what the house does while it runs: log levels, reloading
+	SeeSecrets               // the installation's, and which services have joined
+	KeepSecrets              // change them
 	acts                     // how many there are
 )
 
@@ -114,6 +117,9 @@ var table = [acts]rule{
 	RemovePicture: {roots, everybody},
 	ManageKeys:    {roots, everybody},
 	SendMessages:  {senders, rulers},
+	Configure:     {others: rules},
+	SeeSecrets:    {others: map[Role][]Role{Root: everybody, Peer: everybody}},
+	KeepSecrets:   {others: roots},
 }
 
 // May says whether somebody of one role may do something with somebody of another, or with herself: nil or identity.Denied.
@@ -264,6 +270,19 @@ func (s *Service) meet(ctx context.Context, r identity.Reader, by By, kind ident
 	}
 	p.was = s.Words.RoleOf(&p.target)
 	return p, p.may(act)
+}
+
+// Allow says inside another verb's transaction whether who asks may do what is done with nobody in particular: nil, Denied, or
+// TokenRevoked where who asks is gone.
+func (s *Service) Allow(ctx context.Context, r identity.Reader, by By, act Act) error {
+	if !by.Service && by.SubjectID == "" {
+		return May("", act, "", false)
+	}
+	_, role, err := s.actor(ctx, r, by)
+	if err != nil {
+		return err
+	}
+	return May(role, act, Subscriber, false)
 }
 
 // Check says inside another verb's transaction whether who asks may do something with somebody of a population ("": people):

@@ -213,7 +213,7 @@ func (h *House) core(o Options) error {
 		Offers: h.offers, Proven: h.Phones.ProvenIn, EnrolApp: h.Enrol.EnrolFinishedIn, Stale: h.Feed.Stale, Now: h.now,
 	}
 	h.APIKeys = &apikey.Service{
-		Store: h.Store, Log: h.Audit, Limits: apikey.Limits{Failures: limits.AddressFailures, Window: limits.AddressWindow}, Now: h.now, Rand: h.rand,
+		Store: h.Store, Log: h.Audit, Policies: h.Policies, Limits: apikey.Limits{Failures: limits.AddressFailures, Window: limits.AddressWindow}, Now: h.now, Rand: h.rand,
 		May: func(ctx context.Context, r identity.Reader, caller identity.Caller, owner identity.SubjectID) error {
 			return h.Staff.Check(ctx, r, staff.By{Caller: caller}, "", staff.ManageKeys, owner)
 		},

@@ -17,20 +17,25 @@ const defaultPage = 100
 // userRoutes are /user and /users (openwifi.md 1.8).
 func (d *Dialect) userRoutes() []httpkit.Route {
 	return append(d.userReads(d.by),
-		d.route(http.MethodPost, base+"/user/{id}", "createUser", d.createUser),
-		d.route(http.MethodPut, base+"/user/{id}", "updateUser", d.updateUser),
-		d.route(http.MethodDelete, base+"/user/{id}", "deleteUser", d.deleteUser),
+		d.route(http.MethodPost, base+"/user/{id}", "createUser", asking(d.by, d.createUser)),
+		d.route(http.MethodPut, base+"/user/{id}", "updateUser", asking(d.by, d.updateUser)),
+		d.route(http.MethodDelete, base+"/user/{id}", "deleteUser", asking(d.by, d.deleteUser)),
 	)
 }
 
 // asker says who asks.
 type asker func(*http.Request) (staff.By, error)
 
+// asking gives a handler that takes who asks from a listener's way to say so.
+func asking(asks asker, h func(http.ResponseWriter, *http.Request, asker) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error { return h(w, r, asks) }
+}
+
 // userReads are those that the internal listener has too, where another service may ask.
 func (d *Dialect) userReads(asks asker) []httpkit.Route {
 	return []httpkit.Route{
-		d.route(http.MethodGet, base+"/users", "getUsers", func(w http.ResponseWriter, r *http.Request) error { return d.users(w, r, asks) }),
-		d.route(http.MethodGet, base+"/user/{id}", "getUser", func(w http.ResponseWriter, r *http.Request) error { return d.user(w, r, asks) }),
+		d.route(http.MethodGet, base+"/users", "getUsers", asking(asks, d.users)),
+		d.route(http.MethodGet, base+"/user/{id}", "getUser", asking(asks, d.user)),
 	}
 }
 
@@ -158,8 +163,8 @@ func userID(r *http.Request) (identity.SubjectID, error) {
 }
 
 // createUser answers POST /user/0.
-func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.by(r)
+func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request, asks asker) error {
+	by, err := asks(r)
 	if err != nil {
 		return err
 	}
@@ -223,8 +228,8 @@ func notesAsked(body *object) []string {
 }
 
 // updateUser answers PUT /user/{id}.
-func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.by(r)
+func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request, asks asker) error {
+	by, err := asks(r)
 	if err != nil {
 		return err
 	}
@@ -307,8 +312,8 @@ func (d *Dialect) changeAsked(body *object) (staff.Change, error) {
 }
 
 // deleteUser answers DELETE /user/{id}: 200 with nothing in it, as the vendor's tests insist.
-func (d *Dialect) deleteUser(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.by(r)
+func (d *Dialect) deleteUser(w http.ResponseWriter, r *http.Request, asks asker) error {
+	by, err := asks(r)
 	if err != nil {
 		return err
 	}

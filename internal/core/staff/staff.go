@@ -66,6 +66,7 @@ const (
 	RemovePicture            // take it away
 	ManageKeys               // her API keys
 	SendMessages             // write mail and SMS to whomever
+	Inspect                  // learn whose an access token or API key is
 	acts                     // how many there are
 )
 
@@ -95,9 +96,10 @@ var (
 	roots = map[Role][]Role{Root: everybody}
 
 	senders = map[Role][]Role{Root: everybody, Partner: everybody, Admin: everybody, Peer: everybody}
+	seers   = map[Role][]Role{Root: everybody, Admin: everybody, Peer: everybody}
 )
 
-// table is openwifi.md 1.8 with its changes: who reads may read everybody; who rules may change whom she could have created.
+// table is openwifi.md 1.8 with its changes, and 1.11 and 1.13: who reads may read everybody; who rules may change whom she could have created.
 var table = [acts]rule{
 	Read:          {looks, everybody},
 	List:          {others: looks},
@@ -114,6 +116,7 @@ var table = [acts]rule{
 	RemovePicture: {roots, everybody},
 	ManageKeys:    {roots, everybody},
 	SendMessages:  {senders, rulers},
+	Inspect:       {seers, everybody},
 }
 
 // May says whether somebody of one role may do something with somebody of another, or with herself: nil or identity.Denied.

@@ -67,6 +67,9 @@ const (
 	ManageKeys               // her API keys
 	SendMessages             // write mail and SMS to whomever
 	Inspect                  // learn whose an access token or API key is
+	Configure                // turn what the house does while it runs: log levels, reloading
+	SeeSecrets               // the installation's, and which services have joined
+	KeepSecrets              // change them
 	acts                     // how many there are
 )
 
@@ -99,7 +102,8 @@ var (
 	seers   = map[Role][]Role{Root: everybody, Admin: everybody, Peer: everybody}
 )
 
-// table is openwifi.md 1.8 with its changes, and 1.11 and 1.13: who reads may read everybody; who rules may change whom she could have created.
+// table is openwifi.md 1.8 with its changes, 1.11, 1.13, 1.14 and 2.8: who reads may read everybody; who rules may change whom she
+// could have created.
 var table = [acts]rule{
 	Read:          {looks, everybody},
 	List:          {others: looks},
@@ -117,6 +121,9 @@ var table = [acts]rule{
 	ManageKeys:    {roots, everybody},
 	SendMessages:  {senders, rulers},
 	Inspect:       {seers, everybody},
+	Configure:     {others: rules},
+	SeeSecrets:    {others: map[Role][]Role{Root: everybody, Peer: everybody}},
+	KeepSecrets:   {others: roots},
 }
 
 // May says whether somebody of one role may do something with somebody of another, or with herself: nil or identity.Denied.
@@ -267,6 +274,19 @@ func (s *Service) meet(ctx context.Context, r identity.Reader, by By, kind ident
 	}
 	p.was = s.Words.RoleOf(&p.target)
 	return p, p.may(act)
+}
+
+// Allow says inside another verb's transaction whether who asks may do what is done with nobody in particular: nil, Denied, or
+// TokenRevoked where who asks is gone.
+func (s *Service) Allow(ctx context.Context, r identity.Reader, by By, act Act) error {
+	if !by.Service && by.SubjectID == "" {
+		return May("", act, "", false)
+	}
+	_, role, err := s.actor(ctx, r, by)
+	if err != nil {
+		return err
+	}
+	return May(role, act, Subscriber, false)
 }
 
 // Check says inside another verb's transaction whether who asks may do something with somebody of a population ("": people):

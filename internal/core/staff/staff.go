@@ -66,6 +66,7 @@ const (
 	RemovePicture            // take it away
 	ManageKeys               // her API keys
 	SendMessages             // write mail and SMS to whomever
+	Inspect                  // learn whose an access token or API key is
 	Configure                // turn what the house does while it runs: log levels, reloading
 	SeeSecrets               // the installation's, and which services have joined
 	KeepSecrets              // change them
@@ -98,9 +99,11 @@ var (
 	roots = map[Role][]Role{Root: everybody}
 
 	senders = map[Role][]Role{Root: everybody, Partner: everybody, Admin: everybody, Peer: everybody}
+	seers   = map[Role][]Role{Root: everybody, Admin: everybody, Peer: everybody}
 )
 
-// table is openwifi.md 1.8 with its changes: who reads may read everybody; who rules may change whom she could have created.
+// table is openwifi.md 1.8 with its changes, 1.11, 1.13, 1.14 and 2.8: who reads may read everybody; who rules may change whom she
+// could have created.
 var table = [acts]rule{
 	Read:          {looks, everybody},
 	List:          {others: looks},
@@ -117,6 +120,7 @@ var table = [acts]rule{
 	RemovePicture: {roots, everybody},
 	ManageKeys:    {roots, everybody},
 	SendMessages:  {senders, rulers},
+	Inspect:       {seers, everybody},
 	Configure:     {others: rules},
 	SeeSecrets:    {others: map[Role][]Role{Root: everybody, Peer: everybody}},
 	KeepSecrets:   {others: roots},

@@ -118,7 +118,7 @@ func (s *Service) Create(ctx context.Context, by By, in Person) (profile.Profile
 		if err := May(acts, Create, role, false); err != nil {
 			return actor, "", err
 		}
-		if !login.ValidEmail(in.Email) {
+		if !login.ValidPlainEmail(in.Email) {
 			return actor, "", identity.Invalid.In(FieldEmail, "must be an e-mail address")
 		}
 		if in.Entity != "" && acts == Root {

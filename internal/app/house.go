@@ -226,7 +226,7 @@ func (h *House) core(o Options) error {
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
 	h.System = &system.Service{
-		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Staff: h.Staff, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
+		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Staff: h.Staff, Outbox: h.Outbox, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
 	}
 	return nil
 }
@@ -248,7 +248,7 @@ func (h *House) delivery() error {
 	bounds := deliver.DefaultSMSBounds
 	bounds.PerHour = h.Config.SMSPerHour
 	h.Outbox = &deliver.Outbox{Store: h.Store, Box: h.Box, Templates: templates, Bounds: bounds, Now: h.now, Rand: h.rand}
-	h.Worker = &deliver.Worker{Outbox: h.Outbox, Owner: h.node, Log: h.Audit, Senders: map[identity.Channel]deliver.Sender{}}
+	h.Worker = &deliver.Worker{Outbox: h.Outbox, Owner: h.node, Log: h.Audit, Senders: map[identity.Channel]deliver.Sender{identity.Webhook: deliver.NewHook(nil)}}
 	if url := h.Config.SMTPURL; url != "" {
 		mailer, err := deliver.NewMailer(url, h.Config.MailFrom, nil)
 		wrong = errors.Join(wrong, err)

@@ -19,6 +19,11 @@ type Box interface {
 	Open(purpose string, sealed []byte) ([]byte, error)
 }
 
+// Outbox writes a call of another service in the transaction of what causes it.
+type Outbox interface {
+	Call(ctx context.Context, tx identity.Tx, method, target string, header map[string]string, body string) error
+}
+
 // Service is the house about itself. Its fields are set before the first call.
 type Service struct {
 	Store  identity.Store
@@ -26,6 +31,7 @@ type Service struct {
 	Box    Box
 	Levels *logs.Levels
 	Staff  *staff.Service // says who may do what
+	Outbox Outbox
 	// Reloads are what can be read again, by the part of the house that it belongs to.
 	Reloads map[logs.Subsystem]func(context.Context) error
 	Process Process

@@ -79,7 +79,7 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 		Messages: &message.Service{Store: c.Store, Staff: operators, Log: c.Passwords.Log, Mails: true, Now: c.Clock.Now, Outbox: outbox},
 		UI:       "https://ui.example.com",
 		System: &system.Service{
-			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Staff: operators, Now: c.Clock.Now,
+			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Staff: operators, Outbox: outbox, Now: c.Clock.Now,
 			Levels:  logs.NewLevels(logs.Information),
 			Reloads: map[logs.Subsystem]func(context.Context) error{logs.Keys: func(context.Context) error { return nil }},
 			Process: system.Process{

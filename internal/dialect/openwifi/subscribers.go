@@ -55,10 +55,7 @@ func (d *Dialect) caller(r *http.Request) identity.Caller { return httpkit.Calle
 // subscriberRoutes are the sub… calls (openwifi.md 2.6).
 func (d *Dialect) subscriberRoutes() []httpkit.Route {
 	half, managed := d.forSubscribers(), d.aboutSubscribers()
-	return append(managed.subscriberReads(d.by),
-		d.route(http.MethodPost, base+"/subuser/{id}", "createSubscriber", d.asking(d.by, managed.createUser)),
-		d.route(http.MethodPut, base+"/subuser/{id}", "updateSubscriber", d.asking(d.by, managed.updateUser)),
-		d.route(http.MethodDelete, base+"/subuser/{id}", "deleteSubscriber", managed.deleteUser),
+	return append(managed.subscriberManagement(d.by),
 		d.route(http.MethodGet, base+"/subpreferences", "subscriberPreferences", half.preferences),
 		d.route(http.MethodPut, base+"/subpreferences", "saveSubscriberPreferences", half.savePreferences),
 		d.route(http.MethodGet, base+"/subtotp", "startSubscriberAuthenticator", half.startAuthenticator),
@@ -75,11 +72,14 @@ func (d *Dialect) subscriberRoutes() []httpkit.Route {
 	)
 }
 
-// subscriberReads are those that the internal listener has too.
-func (d *Dialect) subscriberReads(asks asker) []httpkit.Route {
+// subscriberManagement is what the internal listener has too: a portal for subscribers manages them by its key (openwifi.md 2.6).
+func (d *Dialect) subscriberManagement(asks asker) []httpkit.Route {
 	return []httpkit.Route{
 		d.route(http.MethodGet, base+"/subusers", "getSubscribers", d.asking(asks, d.subscriberList)),
 		d.route(http.MethodGet, base+"/subuser/{id}", "getSubscriber", d.asking(asks, d.user)),
+		d.route(http.MethodPost, base+"/subuser/{id}", "createSubscriber", d.asking(asks, d.createUser)),
+		d.route(http.MethodPut, base+"/subuser/{id}", "updateSubscriber", d.asking(asks, d.updateUser)),
+		d.route(http.MethodDelete, base+"/subuser/{id}", "deleteSubscriber", d.asking(asks, d.deleteUser)),
 	}
 }
 
@@ -117,7 +117,7 @@ func (d *Dialect) ownerAsked(q query) (string, error) {
 
 // subscriberServiceRoutes are those of the internal listener.
 func (d *Dialect) subscriberServiceRoutes() []httpkit.Route {
-	return append(d.aboutSubscribers().subscriberReads(d.byOrService),
+	return append(d.aboutSubscribers().subscriberManagement(d.byOrService),
 		d.route(http.MethodGet, base+"/validateSubToken", "validateSubToken", d.validateSubscriberForService))
 }
 

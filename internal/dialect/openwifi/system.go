@@ -219,10 +219,7 @@ func (d *Dialect) services(w http.ResponseWriter, r *http.Request, who staff.By,
 		}
 		out := peer{PrivateURI: p.PrivateURI, PublicURI: p.PublicURI}
 		if who.Service {
-			out.Token = p.Key.Reveal()
-			if out.Token == "" && d.Derived {
-				out.Token = derive(p.PublicURI)
-			}
+			out.Token = d.keyOf(p.Service, p.Key)
 		}
 		list.Services = append(list.Services, out)
 	}

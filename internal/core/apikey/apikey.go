@@ -20,6 +20,7 @@ import (
 	"unicode/utf8"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/lately"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/identity"
@@ -44,7 +45,7 @@ type Service struct {
 	Now    func() time.Time
 	Rand   io.Reader
 
-	used used
+	used lately.Uses[identity.APIKeyID]
 }
 
 // Bounds on what is stored.
@@ -224,7 +225,7 @@ func (s *Service) List(ctx context.Context, caller identity.Caller, live *sessio
 		return err
 	})
 	for i := range keys {
-		if at, ok := s.used.last(keys[i].ID); ok && at.After(keys[i].LastUseAt) {
+		if at, ok := s.used.Last(keys[i].ID); ok && at.After(keys[i].LastUseAt) {
 			keys[i].LastUseAt = at
 		}
 	}
@@ -344,7 +345,7 @@ func (s *Service) Check(ctx context.Context, caller identity.Caller, raw string)
 	if err != nil {
 		return Holder{}, err
 	}
-	s.used.note(h.Key, s.Now())
+	s.note(h.Key)
 	return h, nil
 }
 
@@ -354,7 +355,7 @@ func (s *Service) Inspect(ctx context.Context, raw string) (Holder, error) {
 	if err != nil {
 		return Holder{}, err
 	}
-	s.used.note(h.Key, s.Now())
+	s.note(h.Key)
 	return h, nil
 }
 

@@ -20,6 +20,8 @@ import (
 	"unicode/utf8"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/lately"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/identity"
 )
@@ -34,15 +36,16 @@ type Limits struct {
 
 // Service keeps API keys.
 type Service struct {
-	Store identity.Store
-	Log   *audit.Log
+	Store    identity.Store
+	Log      *audit.Log
+	Policies *policy.Service
 	// May says whether somebody may see, make and remove the keys of another person, who may not be there; nil: superadmins may.
 	May    func(ctx context.Context, r identity.Reader, caller identity.Caller, owner identity.SubjectID) error
 	Limits Limits
 	Now    func() time.Time
 	Rand   io.Reader
 
-	used used
+	used lately.Uses[identity.APIKeyID]
 }
 
 // Bounds on what is stored.
@@ -222,7 +225,7 @@ func (s *Service) List(ctx context.Context, caller identity.Caller, live *sessio
 		return err
 	})
 	for i := range keys {
-		if at, ok := s.used.last(keys[i].ID); ok && at.After(keys[i].LastUseAt) {
+		if at, ok := s.used.Last(keys[i].ID); ok && at.After(keys[i].LastUseAt) {
 			keys[i].LastUseAt = at
 		}
 	}
@@ -342,7 +345,7 @@ func (s *Service) Check(ctx context.Context, caller identity.Caller, raw string)
 	if err != nil {
 		return Holder{}, err
 	}
-	s.used.note(h.Key, s.Now())
+	s.note(h.Key)
 	return h, nil
 }
 
@@ -352,7 +355,7 @@ func (s *Service) Inspect(ctx context.Context, raw string) (Holder, error) {
 	if err != nil {
 		return Holder{}, err
 	}
-	s.used.note(h.Key, s.Now())
+	s.note(h.Key)
 	return h, nil
 }
 
@@ -395,7 +398,11 @@ func (s *Service) look(ctx context.Context, caller identity.Caller, raw string) 
 		case h.Subject.AwaitsVerification():
 			return identity.Unverified.Because("the e-mail address is not confirmed yet")
 		}
-		return nil
+		if caller.Door == "" {
+			return nil // another service inspects it, from wherever that one is
+		}
+		// A key is a sign-in with each call: the hours and networks of her policies hold each time.
+		return s.Policies.Admit(ctx, r, caller, h.Subject)
 	})
 	return h, err
 }

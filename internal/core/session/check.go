@@ -227,7 +227,7 @@ func (s *Service) ends(session *identity.Session) time.Time {
 	if session.IdleTTL == 0 {
 		return session.ExpiresAt
 	}
-	if seen, ok := s.touched.last(session.ID); ok && seen.After(session.SeenAt) {
+	if seen, ok := s.touched.Last(session.ID); ok && seen.After(session.SeenAt) {
 		moved := *session
 		moved.SeenAt = seen
 		return moved.Ends()
@@ -242,7 +242,7 @@ func (s *Service) use(held *cached, now time.Time) {
 	}
 	seen := held.seen.Load()
 	if now.UnixMicro()-seen >= touchAfter.Microseconds() && held.seen.CompareAndSwap(seen, now.UnixMicro()) {
-		s.touched.note(held.live.Session.ID, now)
+		s.touched.Note(held.live.Session.ID, now)
 	}
 }
 
@@ -354,42 +354,4 @@ func (s *Service) held(key cacheKey) (*cached, bool) {
 func (s *Service) keep(key cacheKey, held *cached) {
 	s.cache.start()
 	s.cache.tokens.Set(key, held)
-}
-
-// touched are the idle clocks that moved and are not written yet.
-type touched struct {
-	mu   sync.Mutex
-	seen map[identity.SessionID]time.Time
-}
-
-func (t *touched) note(id identity.SessionID, at time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.seen == nil {
-		t.seen = map[identity.SessionID]time.Time{}
-	}
-	if at.After(t.seen[id]) {
-		t.seen[id] = at
-	}
-}
-
-func (t *touched) last(id identity.SessionID) (time.Time, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	at, ok := t.seen[id]
-	return at, ok
-}
-
-func (t *touched) take() map[identity.SessionID]time.Time {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	seen := t.seen
-	t.seen = nil
-	return seen
-}
-
-func (t *touched) putBack(seen map[identity.SessionID]time.Time) {
-	for id, at := range seen {
-		t.note(id, at)
-	}
 }

@@ -63,7 +63,7 @@ func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 		return nil, restricted
 	}
 	if (newest || read.Session.KeepsSpent) && !(in.Rotate && rules.Rotates) {
-		s.touched.note(read.Session.ID, s.Now())
+		s.touched.Note(read.Session.ID, s.Now())
 		return read, nil
 	}
 	live, err := s.spend(ctx, in, *read, restricted)

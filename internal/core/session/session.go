@@ -12,12 +12,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/lately"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/logs"
@@ -62,7 +62,7 @@ type Service struct {
 	Rand     io.Reader
 
 	cache   cache
-	touched touched
+	touched lately.Uses[identity.SessionID] // the idle clocks that moved
 }
 
 // Start is what a sign-in knows when it begins a session.
@@ -322,7 +322,7 @@ func (s *Service) tryAdvance(ctx context.Context, tx identity.Tx, session identi
 		}
 	}
 	// A use that is noted here and not written yet counts: the guard judges the idle clock by the row.
-	if seen, ok := s.touched.last(session.ID); ok && seen.After(session.SeenAt) {
+	if seen, ok := s.touched.Last(session.ID); ok && seen.After(session.SeenAt) {
 		if err := tx.TouchSessions(ctx, map[identity.SessionID]time.Time{session.ID: seen}); err != nil {
 			return session, false, err
 		}
@@ -343,43 +343,16 @@ func (s *Service) tryAdvance(ctx context.Context, tx identity.Tx, session identi
 
 // Run writes the idle clocks back until ctx ends: at most once a minute for each session, so that a killed process loses at
 // most a minute of them.
-func (s *Service) Run(ctx context.Context) {
-	tick := time.NewTicker(touchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			// One last write with a clock of its own: the process is stopping in good order.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			s.Flush(last)
-			cancel()
-			return
-		case <-tick.C:
-			s.Flush(ctx)
-		}
-	}
-}
-
-// flushStep is how many idle clocks one transaction writes: no more than others gladly wait for.
-const flushStep = 256
+func (s *Service) Run(ctx context.Context) { lately.Every(ctx, touchEvery, s.Flush) }
 
 // Flush writes the idle clocks now.
 func (s *Service) Flush(ctx context.Context) {
-	seen := s.touched.take()
-	for step := range slices.Chunk(slices.Sorted(maps.Keys(seen)), flushStep) {
-		some := make(map[identity.SessionID]time.Time, len(step))
-		for _, id := range step {
-			some[id] = seen[id]
-		}
-		if err := s.Store.Update(ctx, func(tx identity.Tx) error { return tx.TouchSessions(ctx, some) }); err != nil {
-			logs.In(nil, logs.Sessions).WarnContext(ctx, "idle clocks not written; will try again", "sessions", len(seen), "err", err)
-			break
-		}
-		for _, id := range step {
-			delete(seen, id)
-		}
+	left, err := s.touched.Flush(func(some map[identity.SessionID]time.Time) error {
+		return s.Store.Update(ctx, func(tx identity.Tx) error { return tx.TouchSessions(ctx, some) })
+	})
+	if err != nil {
+		logs.In(nil, logs.Sessions).WarnContext(ctx, "idle clocks not written; will try again", "sessions", left, "err", err)
 	}
-	s.touched.putBack(seen)
 }
 
 func tighter(a, b time.Duration) time.Duration {

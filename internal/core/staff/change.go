@@ -100,7 +100,7 @@ func (s *Service) Create(ctx context.Context, by By, in Person) (profile.Profile
 	in.Email = strings.ToLower(strings.TrimSpace(in.Email))
 	// Judged before the hash is made, in the order that clients expect, and again where it is written.
 	judge := func(r identity.Reader) (actor identity.Subject, policyID identity.PolicyID, err error) {
-		actor, acts, err := s.actor(ctx, r, by)
+		actor, acts, err := s.actor(ctx, r, by, in.Kind)
 		if err != nil {
 			return actor, "", err
 		}
@@ -280,8 +280,8 @@ func (s *Service) judge(ctx context.Context, r identity.Reader, by By, id identi
 			return p, err
 		}
 	}
-	if (p.self || by.acting()) && (in.Password != nil || in.Factor != nil || in.ResetFactors) {
-		return p, by.herself()
+	if (p.self || by.Acting()) && (in.Password != nil || in.Factor != nil || in.ResetFactors) {
+		return p, by.Herself()
 	}
 	return p, nil
 }
@@ -603,7 +603,7 @@ func (s *Service) Delete(ctx context.Context, by By, kind identity.SubjectKind, 
 			return err
 		}
 		if !by.Service && id == by.SubjectID {
-			if err := by.herself(); err != nil {
+			if err := by.Herself(); err != nil {
 				return err
 			}
 		}

@@ -33,7 +33,6 @@ import (
 	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
-	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/factor/totp"
@@ -214,7 +213,7 @@ func (h *House) core(o Options) error {
 		Offers: h.offers, Proven: h.Phones.ProvenIn, EnrolApp: h.Enrol.EnrolFinishedIn, Stale: h.Feed.Stale, Now: h.now,
 	}
 	h.APIKeys = &apikey.Service{
-		Store: h.Store, Log: h.Audit, Limits: apikey.Limits{Failures: limits.AddressFailures, Window: limits.AddressWindow}, Now: h.now, Rand: h.rand,
+		Store: h.Store, Log: h.Audit, Policies: h.Policies, Limits: apikey.Limits{Failures: limits.AddressFailures, Window: limits.AddressWindow}, Now: h.now, Rand: h.rand,
 		May: func(ctx context.Context, r identity.Reader, caller identity.Caller, owner identity.SubjectID) error {
 			return h.Staff.Check(ctx, r, staff.By{Caller: caller}, "", staff.ManageKeys, owner)
 		},
@@ -227,7 +226,7 @@ func (h *House) core(o Options) error {
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
 	h.System = &system.Service{
-		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Role: openwifi.Words.RoleOf, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
+		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Staff: h.Staff, Outbox: h.Outbox, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
 	}
 	return nil
 }
@@ -249,7 +248,7 @@ func (h *House) delivery() error {
 	bounds := deliver.DefaultSMSBounds
 	bounds.PerHour = h.Config.SMSPerHour
 	h.Outbox = &deliver.Outbox{Store: h.Store, Box: h.Box, Templates: templates, Bounds: bounds, Now: h.now, Rand: h.rand}
-	h.Worker = &deliver.Worker{Outbox: h.Outbox, Owner: h.node, Log: h.Audit, Senders: map[identity.Channel]deliver.Sender{}}
+	h.Worker = &deliver.Worker{Outbox: h.Outbox, Owner: h.node, Log: h.Audit, Senders: map[identity.Channel]deliver.Sender{identity.Webhook: deliver.NewHook(nil)}}
 	if url := h.Config.SMTPURL; url != "" {
 		mailer, err := deliver.NewMailer(url, h.Config.MailFrom, nil)
 		wrong = errors.Join(wrong, err)

@@ -54,7 +54,7 @@ func TestPromisesAreShown(t *testing.T) {
 	for _, row := range regexp.MustCompile(`(?m)^\| (P\d+) [^|]*\|([^|]*)\|[^|]*\|$`).FindAllStringSubmatch(string(text), -1) {
 		rows[row[1]] = row[2]
 	}
-	for _, promise := range []string{"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14"} {
+	for _, promise := range []string{"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15"} {
 		if !strings.Contains(rows[promise], "`Test") {
 			t.Errorf("nothing shows %s", promise)
 		}

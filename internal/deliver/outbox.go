@@ -43,6 +43,9 @@ type Content struct {
 	// Until is when it is of no more use: a code that comes too late only confuses, and an SMS costs. Zero: never.
 	Until   time.Time `json:"until,omitzero"`
 	ReplyTo string    `json:"reply_to,omitempty"`
+	// Of a call: how, and with what headers besides. They may hold keys, and are sealed like the rest.
+	Method string            `json:"method,omitempty"`
+	Header map[string]string `json:"header,omitempty"`
 }
 
 // Sealer is the part of keys.Box that the outbox uses.
@@ -157,7 +160,11 @@ func (o *Outbox) Text(ctx context.Context, tx identity.Tx, to, text string) erro
 }
 
 func check(c Content) error {
-	if len(c.Recipient) > maxRecipient {
+	most := maxRecipient
+	if c.Channel == identity.Webhook {
+		most = maxTarget
+	}
+	if len(c.Recipient) > most {
 		return identity.Invalid.In("recipient", "is too long")
 	}
 	for _, field := range []struct{ name, text string }{{"recipient", c.Recipient}, {"subject", c.Subject}, {"from", c.From}, {"reply_to", c.ReplyTo}} {
@@ -187,6 +194,9 @@ func check(c Content) error {
 	}
 	if c.ReplyTo != "" && !oneAddress(c.ReplyTo) {
 		return identity.Invalid.In("reply_to", "is not a mail address")
+	}
+	if c.Channel == identity.Webhook {
+		return checkCall(c)
 	}
 	return nil
 }

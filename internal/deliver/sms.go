@@ -112,7 +112,7 @@ func (x *Texter) Send(ctx context.Context, id identity.MessageID, _ time.Time, c
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, x.target, bytes.NewReader(body))
 	if err != nil {
-		return bare(err)
+		return bare("the SMS gateway", err)
 	}
 	r.Header.Set("Content-Type", kind)
 	r.Header.Set("Accept", "application/json")
@@ -122,32 +122,38 @@ func (x *Texter) Send(ctx context.Context, id identity.MessageID, _ time.Time, c
 	}
 	w, err := x.client.Do(r)
 	if err != nil {
-		return bare(err)
+		return bare("the SMS gateway", err)
 	}
 	defer w.Body.Close()
-	// Read so that the connection can serve again; what it says may quote the code, and is not kept.
-	answer, err := io.ReadAll(io.LimitReader(w.Body, maxAnswer))
+	answer, err := outcome("the SMS gateway", w)
+	if err != nil && x.reason != nil {
+		err = fmt.Errorf("%w%s", err, x.reason(answer))
+	}
+	return err
+}
+
+// outcome says how a request went, and what the answer says. That may quote what was sent, and is not kept.
+func outcome(who string, w *http.Response) (answer []byte, err error) {
+	// Read so that the connection can serve again.
+	answer, _ = io.ReadAll(io.LimitReader(w.Body, maxAnswer))
 	if w.StatusCode >= 200 && w.StatusCode < 300 {
-		return nil // taken, however the answer ended
+		return answer, nil // taken, however the answer ended
 	}
-	said := fmt.Errorf("the SMS gateway answered %d", w.StatusCode)
-	if x.reason != nil && err == nil {
-		said = fmt.Errorf("%w%s", said, x.reason(answer))
-	}
+	said := fmt.Errorf("%s answered %d", who, w.StatusCode)
 	switch {
 	case w.StatusCode == http.StatusTooManyRequests || w.StatusCode >= 500:
-		return &later{said, retryAfter(w.Header)}
+		return answer, &later{said, retryAfter(w.Header)}
 	case w.StatusCode == http.StatusRequestTimeout || w.StatusCode < 400:
-		return said
+		return answer, said
 	}
-	return fmt.Errorf("%w: %w", ErrPermanent, said)
+	return answer, fmt.Errorf("%w: %w", ErrPermanent, said)
 }
 
 // bare leaves the URL out of an error: tokens of a gateway may stand in it.
-func bare(err error) error {
+func bare(who string, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return fmt.Errorf("the SMS gateway cannot be reached: %w", u.Err)
+		return fmt.Errorf("%s cannot be reached: %w", who, u.Err)
 	}
 	return err
 }

@@ -20,6 +20,7 @@ import (
 	"unicode/utf8"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/identity"
 )
@@ -34,8 +35,9 @@ type Limits struct {
 
 // Service keeps API keys.
 type Service struct {
-	Store identity.Store
-	Log   *audit.Log
+	Store    identity.Store
+	Log      *audit.Log
+	Policies *policy.Service
 	// May says whether somebody may see, make and remove the keys of another person, who may not be there; nil: superadmins may.
 	May    func(ctx context.Context, r identity.Reader, caller identity.Caller, owner identity.SubjectID) error
 	Limits Limits
@@ -395,7 +397,11 @@ func (s *Service) look(ctx context.Context, caller identity.Caller, raw string) 
 		case h.Subject.AwaitsVerification():
 			return identity.Unverified.Because("the e-mail address is not confirmed yet")
 		}
-		return nil
+		if caller.Door == "" {
+			return nil // another service inspects it, from wherever that one is
+		}
+		// A key is a sign-in with each call: the hours and networks of her policies hold each time.
+		return s.Policies.Admit(ctx, r, caller, h.Subject)
 	})
 	return h, err
 }

@@ -26,7 +26,7 @@ type house struct {
 func newHouse(t testing.TB, store identity.Store) *house {
 	c := coretest.New(t, store)
 	return &house{Core: c, keys: &apikey.Service{
-		Store: store, Log: c.SignIn.Log, Limits: apikey.Limits{Failures: 5, Window: 15 * time.Minute}, Now: c.Clock.Now, Rand: coretest.SeededRand(),
+		Store: store, Log: c.SignIn.Log, Policies: c.Policies, Limits: apikey.Limits{Failures: 5, Window: 15 * time.Minute}, Now: c.Clock.Now, Rand: coretest.SeededRand(),
 	}, manage: &manage.Service{
 		Store: store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.SignIn.Log, Box: c.Box, Now: c.Clock.Now, Rand: coretest.SeededRand(),
 	}}
@@ -58,6 +58,31 @@ func wants(t testing.TB, what string, err, want error) {
 	if !errors.Is(err, want) {
 		t.Errorf("%s: %v, want %v", what, err, want)
 	}
+}
+
+// A key opens nothing from where, or when, its owner may not sign in; another service may still ask whose it is.
+func TestPolicyHoldsForKeys(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		ada, bob := h.Person(), h.Person()
+		_, hers := h.key(t, ada, "hers")
+		_, his := h.key(t, bob, "his")
+		p, err := h.manage.SavePolicy(t.Context(), caller, identity.Policy{Key: "office", Networks: [][]string{{"198.51.100.0/24"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.manage.Update(t.Context(), caller, ada.ID, manage.Change{PolicyID: &p.ID}); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, "from elsewhere", h.check(hers), identity.Restricted)
+		wants(t, "her neighbour", h.check(his), nil)
+		_, err = h.keys.Inspect(t.Context(), hers.Reveal())
+		wants(t, "inspected", err, nil)
+		inside := caller
+		inside.Address = "198.51.100.7"
+		_, err = h.keys.Check(t.Context(), inside, hers.Reveal())
+		wants(t, "from the office", err, nil)
+	})
 }
 
 func TestLife(t *testing.T) {
@@ -221,7 +246,6 @@ func TestGuessing(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		h := newHouse(t, store)
 		ada := h.Person()
-		_, raw := h.key(t, ada, "a")
 		_, old := h.key(t, ada, "b")
 		for range 20 {
 			wants(t, "malformed", h.check("x"), identity.TokenInvalid)
@@ -231,7 +255,7 @@ func TestGuessing(t *testing.T) {
 		for range 20 {
 			wants(t, "expired", h.check(old), identity.TokenExpired)
 		}
-		_, raw = h.key(t, ada, "c")
+		_, raw := h.key(t, ada, "c")
 		for i := range 5 {
 			wants(t, "unknown", h.check(identity.Secret(fmt.Sprintf("%064d", i))), identity.TokenInvalid)
 		}

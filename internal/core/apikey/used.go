@@ -2,13 +2,13 @@ package apikey
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 )
 
 // noteEvery is how often a key's last use is written at most, so that using one reads and does not write.
@@ -82,7 +82,7 @@ func (s *Service) Flush(ctx context.Context) {
 			return nil
 		})
 		if err != nil {
-			slog.WarnContext(ctx, "last uses of API keys not written", "keys", len(uses), "err", err)
+			logs.In(nil, logs.Sessions).WarnContext(ctx, "last uses of API keys not written", "keys", len(uses), "err", err)
 			return
 		}
 	}

@@ -212,6 +212,8 @@ type ResetInput struct {
 	Caller      identity.Caller
 	Token       identity.Secret
 	NewPassword identity.Secret
+	// Then is what else happens in the transaction, once she is as she will be. May be nil.
+	Then func(ctx context.Context, tx identity.Tx, subject identity.Subject) error
 }
 
 // ticketRefused is one answer for unknown, spent, expired and another door's.
@@ -306,6 +308,11 @@ func (s *Service) Reset(ctx context.Context, in ResetInput) error {
 		if subject.VerifiedAt.IsZero() {
 			subject.VerifiedAt, subject.UpdatedAt = now, now
 			if err := tx.UpdateSubject(ctx, subject); err != nil {
+				return err
+			}
+		}
+		if in.Then != nil {
+			if err := in.Then(ctx, tx, subject); err != nil {
 				return err
 			}
 		}

@@ -100,7 +100,7 @@ func (s *Service) Create(ctx context.Context, by By, in Person) (profile.Profile
 	in.Email = strings.ToLower(strings.TrimSpace(in.Email))
 	// Judged before the hash is made, in the order that clients expect, and again where it is written.
 	judge := func(r identity.Reader) (actor identity.Subject, policyID identity.PolicyID, err error) {
-		actor, acts, err := s.actor(ctx, r, by)
+		actor, acts, err := s.actor(ctx, r, by, in.Kind)
 		if err != nil {
 			return actor, "", err
 		}

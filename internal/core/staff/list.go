@@ -108,7 +108,7 @@ func (s *Service) Count(ctx context.Context, by By, kind identity.SubjectKind, o
 }
 
 func (s *Service) mayList(ctx context.Context, r identity.Reader, by By) error {
-	_, role, err := s.actor(ctx, r, by)
+	_, role, err := s.actor(ctx, r, by, "")
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,10 @@ const (
 	RemovePicture            // take it away
 	ManageKeys               // her API keys
 	SendMessages             // write mail and SMS to whomever
+	Inspect                  // learn whose an access token or API key is
+	Configure                // turn what the house does while it runs: log levels, reloading
+	SeeSecrets               // the installation's, and which services have joined
+	KeepSecrets              // change them
 	acts                     // how many there are
 )
 
@@ -95,9 +99,11 @@ var (
 	roots = map[Role][]Role{Root: everybody}
 
 	senders = map[Role][]Role{Root: everybody, Partner: everybody, Admin: everybody, Peer: everybody}
+	seers   = map[Role][]Role{Root: everybody, Admin: everybody, Peer: everybody}
 )
 
-// table is openwifi.md 1.8 with its changes: who reads may read everybody; who rules may change whom she could have created.
+// table is openwifi.md 1.8 with its changes, 1.11, 1.13, 1.14 and 2.8: who reads may read everybody; who rules may change whom she
+// could have created.
 var table = [acts]rule{
 	Read:          {looks, everybody},
 	List:          {others: looks},
@@ -114,6 +120,10 @@ var table = [acts]rule{
 	RemovePicture: {roots, everybody},
 	ManageKeys:    {roots, everybody},
 	SendMessages:  {senders, rulers},
+	Inspect:       {seers, everybody},
+	Configure:     {others: rules},
+	SeeSecrets:    {others: map[Role][]Role{Root: everybody, Peer: everybody}},
+	KeepSecrets:   {others: roots},
 }
 
 // May says whether somebody of one role may do something with somebody of another, or with herself: nil or identity.Denied.
@@ -209,9 +219,13 @@ func ofKind(subject *identity.Subject, kind identity.SubjectKind) bool {
 	return subject.Kind == kind || kind == "" && subject.Kind == identity.Person
 }
 
-// actor reads who asks, as she stands now.
-func (s *Service) actor(ctx context.Context, r identity.Reader, by By) (identity.Subject, Role, error) {
-	if by.Service {
+// actor reads who asks, as she stands now. The portal through which customers manage themselves is another service: over them it
+// has an admin's rights (openwifi.md 2.6).
+func (s *Service) actor(ctx context.Context, r identity.Reader, by By, kind identity.SubjectKind) (identity.Subject, Role, error) {
+	switch {
+	case by.Service && kind == identity.Customer:
+		return identity.Subject{}, Admin, nil
+	case by.Service:
 		return identity.Subject{}, Peer, nil
 	}
 	subject, err := r.Subject(ctx, by.SubjectID)
@@ -234,7 +248,7 @@ func (p pair) may(act Act) error { return May(p.role, act, p.was, p.self) }
 
 // meet reads both sides and holds them against the table. Who may do the act with nobody else is not told who exists.
 func (s *Service) meet(ctx context.Context, r identity.Reader, by By, kind identity.SubjectKind, act Act, id identity.SubjectID) (p pair, err error) {
-	if p.actor, p.role, err = s.actor(ctx, r, by); err != nil {
+	if p.actor, p.role, err = s.actor(ctx, r, by, kind); err != nil {
 		return p, err
 	}
 	p.self = !by.Service && id == by.SubjectID
@@ -250,6 +264,19 @@ func (s *Service) meet(ctx context.Context, r identity.Reader, by By, kind ident
 	}
 	p.was = s.Words.RoleOf(&p.target)
 	return p, p.may(act)
+}
+
+// Allow says inside another verb's transaction whether who asks may do what is done with nobody in particular: nil, Denied, or
+// TokenRevoked where who asks is gone.
+func (s *Service) Allow(ctx context.Context, r identity.Reader, by By, act Act) error {
+	if !by.Service && by.SubjectID == "" {
+		return May("", act, "", false)
+	}
+	_, role, err := s.actor(ctx, r, by, "")
+	if err != nil {
+		return err
+	}
+	return May(role, act, Subscriber, false)
 }
 
 // Check says inside another verb's transaction whether who asks may do something with somebody of a population ("": people):

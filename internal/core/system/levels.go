@@ -27,7 +27,7 @@ func (s *Service) SetLevels(ctx context.Context, by staff.By, to map[logs.Subsys
 		}
 	}
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, by, Configure); err != nil {
+		if err := s.Staff.Allow(ctx, tx, by, staff.Configure); err != nil {
 			return err
 		}
 		kept, err := s.keptLevels(ctx, tx)
@@ -161,7 +161,7 @@ func (s *Service) Reload(ctx context.Context, by staff.By, parts []logs.Subsyste
 		}
 	}
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, by, Configure); err != nil || len(chosen) == 0 {
+		if err := s.Staff.Allow(ctx, tx, by, staff.Configure); err != nil || len(chosen) == 0 {
 			return err
 		}
 		return s.Log.Record(ctx, tx, by.Caller, audit.Entry{Action: "system.reload", After: chosen})

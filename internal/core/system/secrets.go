@@ -37,7 +37,7 @@ func checkSecretKey(key string) error {
 // Secrets lists all, by key.
 func (s *Service) Secrets(ctx context.Context, by staff.By) ([]Secret, error) {
 	return view(ctx, s, func(r identity.Reader) ([]Secret, error) {
-		if err := s.allowedToRead(ctx, r, by, KeepSecrets); err != nil {
+		if err := s.Staff.Allow(ctx, r, by, staff.SeeSecrets); err != nil {
 			return nil, err
 		}
 		kept, err := r.Settings(ctx, secretPrefix)
@@ -58,13 +58,13 @@ func (s *Service) Secrets(ctx context.Context, by staff.By) ([]Secret, error) {
 
 // MayReadSecrets refuses whoever may not.
 func (s *Service) MayReadSecrets(ctx context.Context, by staff.By) error {
-	return s.Store.View(ctx, func(r identity.Reader) error { return s.allowedToRead(ctx, r, by, KeepSecrets) })
+	return s.Store.View(ctx, func(r identity.Reader) error { return s.Staff.Allow(ctx, r, by, staff.SeeSecrets) })
 }
 
 // Secret reads one.
 func (s *Service) Secret(ctx context.Context, by staff.By, key string) (Secret, error) {
 	return view(ctx, s, func(r identity.Reader) (Secret, error) {
-		if err := s.allowedToRead(ctx, r, by, KeepSecrets); err != nil {
+		if err := s.Staff.Allow(ctx, r, by, staff.SeeSecrets); err != nil {
 			return Secret{}, err
 		}
 		if err := checkSecretKey(key); err != nil {
@@ -97,7 +97,7 @@ func noSecret(err error) error {
 func (s *Service) SaveSecret(ctx context.Context, by staff.By, secret Secret) error {
 	value := secret.Value.Reveal()
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, by, KeepSecrets); err != nil {
+		if err := s.Staff.Allow(ctx, tx, by, staff.KeepSecrets); err != nil {
 			return err
 		}
 		if err := checkSecretKey(secret.Key); err != nil {
@@ -138,7 +138,7 @@ func (s *Service) SaveSecret(ctx context.Context, by staff.By, secret Secret) er
 // DeleteSecret forgets one.
 func (s *Service) DeleteSecret(ctx context.Context, by staff.By, key string) error {
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
-		if err := s.allowed(ctx, tx, by, KeepSecrets); err != nil {
+		if err := s.Staff.Allow(ctx, tx, by, staff.KeepSecrets); err != nil {
 			return err
 		}
 		if err := checkSecretKey(key); err != nil {

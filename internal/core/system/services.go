@@ -39,7 +39,7 @@ func peerPurpose(s identity.Service) string { return "service-key/" + s.Type + "
 // Peers lists the services that stand now with their keys: to other services, and to who may keep secrets.
 func (s *Service) Peers(ctx context.Context, by staff.By) ([]Peer, error) {
 	return view(ctx, s, func(r identity.Reader) ([]Peer, error) {
-		if err := s.allowedToRead(ctx, r, by, KeepSecrets); err != nil {
+		if err := s.Staff.Allow(ctx, r, by, staff.SeeSecrets); err != nil {
 			return nil, err
 		}
 		all, err := r.Services(ctx)

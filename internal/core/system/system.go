@@ -4,8 +4,6 @@ package system
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,19 +19,9 @@ type Box interface {
 	Open(purpose string, sealed []byte) ([]byte, error)
 }
 
-// Act is something about the house itself that not everybody may do.
-type Act int
-
-const (
-	Configure   Act = iota // change log levels, reload
-	KeepSecrets            // read and change the installation's secrets, and see which services have joined
-	acts                   // how many there are
-)
-
-// table says which roles may do what.
-var table = [acts][]staff.Role{
-	Configure:   {staff.Root, staff.Partner, staff.Admin},
-	KeepSecrets: {staff.Root},
+// Outbox writes a call of another service in the transaction of what causes it.
+type Outbox interface {
+	Call(ctx context.Context, tx identity.Tx, method, target string, header map[string]string, body string) error
 }
 
 // Service is the house about itself. Its fields are set before the first call.
@@ -42,7 +30,8 @@ type Service struct {
 	Log    *audit.Log
 	Box    Box
 	Levels *logs.Levels
-	Role   func(*identity.Subject) staff.Role
+	Staff  *staff.Service // says who may do what
+	Outbox Outbox
 	// Reloads are what can be read again, by the part of the house that it belongs to.
 	Reloads map[logs.Subsystem]func(context.Context) error
 	Process Process
@@ -51,32 +40,6 @@ type Service struct {
 	refresh sync.Mutex    // one reading of the levels at a time: the last to read is the last to set
 	once    sync.Once     // makes stale
 	stale   chan struct{} // the levels may have changed
-}
-
-// allowed refuses whoever may not do an act. It asks the store: what somebody was when her token was checked does not count.
-func (s *Service) allowed(ctx context.Context, r identity.Reader, by staff.By, act Act) error {
-	denied := identity.Denied.Because("you may not do this")
-	if by.Service || by.SubjectID == "" {
-		return denied
-	}
-	subject, err := r.Subject(ctx, by.SubjectID)
-	switch {
-	case errors.Is(err, identity.NotFound) || err == nil && !subject.SuspendedAt.IsZero():
-		return identity.TokenRevoked.Because("this account is gone or suspended")
-	case err != nil:
-		return err
-	case !slices.Contains(table[act], s.Role(&subject)):
-		return denied
-	}
-	return nil
-}
-
-// allowedToRead is allowed, but services may read too.
-func (s *Service) allowedToRead(ctx context.Context, r identity.Reader, by staff.By, act Act) error {
-	if by.Service {
-		return nil
-	}
-	return s.allowed(ctx, r, by, act)
 }
 
 // view runs one read in a snapshot of its own.

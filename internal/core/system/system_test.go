@@ -31,9 +31,9 @@ func newHouse(t *testing.T, store identity.Store) *house {
 	h.Service = h.node()
 	for _, role := range []string{"root", "partner", "admin", "csr", "system", "subscriber", "suspended"} {
 		s := c.Person(func(s *identity.Subject, _ *identity.Credential) {
-			s.Name = role
+			s.Name, s.Superadmin = role, role == "root"
 			if role == "suspended" {
-				s.Name, s.SuspendedAt = "root", coretest.Start
+				s.Superadmin, s.SuspendedAt = true, coretest.Start
 			}
 		})
 		caller := coretest.Caller(coretest.Door)
@@ -52,7 +52,7 @@ func newHouse(t *testing.T, store identity.Store) *house {
 func (h *house) node() *system.Service {
 	return &system.Service{
 		Store: h.Core.Store, Log: &audit.Log{Now: h.Clock.Now, Rand: coretest.SeededRand()}, Box: h.Core.Box, Levels: logs.NewLevels(logs.Information),
-		Role: func(s *identity.Subject) staff.Role { return staff.Role(s.Name) }, Now: h.Clock.Now,
+		Staff: &staff.Service{Words: staff.Words{Read: func(s *identity.Subject) staff.Facts { return staff.Facts{Role: staff.Role(s.Name)} }}}, Now: h.Clock.Now,
 	}
 }
 

@@ -35,8 +35,8 @@ const (
 	multipartRoom = 64 << 10 // for what stands around the file
 	maxParts      = 16
 
-	// An SVG must do nothing, not even where somebody opens it on our origin; package picture lets nothing through that could.
-	avatarPolicy = "default-src 'none'; sandbox"
+	// A picture must do nothing, not even an SVG that somebody opens on our origin; package picture lets nothing through that could.
+	inertPolicy = "default-src 'none'; sandbox"
 )
 
 // avatarMarker is what UserInfo shows of the avatar.
@@ -94,7 +94,7 @@ func (d *Dialect) avatar(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h := w.Header()
-	h.Set("Content-Security-Policy", avatarPolicy)
+	h.Set("Content-Security-Policy", inertPolicy)
 	h.Set("Content-Disposition", "attachment")
 	h.Set("Access-Control-Expose-Headers", "Content-Disposition")
 	h.Set("X-Content-Type-Options", "nosniff")

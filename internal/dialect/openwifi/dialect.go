@@ -1,5 +1,6 @@
-// Package openwifi is the door for clients of the TIP OpenWiFi security service ("owsec"): sign-in and refresh at /oauth2, the
-// signed-in user, and validation of tokens for the other services of the controller.
+// Package openwifi is the door for clients of the TIP OpenWiFi security service ("owsec"): web UIs, through which an operator's
+// people sign in and manage each other and their subscribers, scripts, and the other services of the controller, which ask here
+// whose a token is.
 package openwifi
 
 import (

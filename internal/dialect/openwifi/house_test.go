@@ -79,7 +79,7 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 		Messages: &message.Service{Store: c.Store, Staff: operators, Log: c.Passwords.Log, Mails: true, Texts: true, Now: c.Clock.Now, Outbox: outbox},
 		UI:       "https://ui.example.com",
 		System: &system.Service{
-			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Role: openwifi.Words.RoleOf, Now: c.Clock.Now,
+			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Staff: operators, Outbox: outbox, Now: c.Clock.Now,
 			Levels:  logs.NewLevels(logs.Information),
 			Reloads: map[logs.Subsystem]func(context.Context) error{logs.Keys: func(context.Context) error { return nil }},
 			Process: system.Process{
@@ -99,7 +99,7 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	log, random := c.SignIn.Log, c.SignIn.Rand
 	h.door.TOTPIssuer = cfg.OpenWiFi.TOTPIssuer
 	h.door.Enrol = &enrol.Service{Store: c.Store, Manage: h.door.Manage, Profiles: h.door.Profiles, Log: log, Box: c.Box, Now: c.Clock.Now, Rand: sameSecret{}}
-	h.door.APIKeys = &apikey.Service{Store: c.Store, Log: log, Limits: apikey.Limits{Failures: 100, Window: 15 * time.Minute}, Now: c.Clock.Now, Rand: random}
+	h.door.APIKeys = &apikey.Service{Store: c.Store, Log: log, Policies: c.Policies, Limits: apikey.Limits{Failures: 100, Window: 15 * time.Minute}, Now: c.Clock.Now, Rand: random}
 	operators.EnrolApp = h.door.Enrol.EnrolFinishedIn
 	for _, f := range change {
 		f(h.door)

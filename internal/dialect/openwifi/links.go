@@ -2,18 +2,21 @@ package openwifi
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/signup"
+	"gatehouse/internal/core/system"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -188,7 +191,11 @@ func (d *Dialect) submitLink(w http.ResponseWriter, r *http.Request) error {
 	if first != form.Get("password2") {
 		return d.writePage(w, r, http.StatusBadRequest, again, sayDiffer)
 	}
-	err = d.Recovery.Reset(r.Context(), recovery.ResetInput{Caller: half.caller(r), Token: id, NewPassword: identity.Secret(first)})
+	in := recovery.ResetInput{Caller: half.caller(r), Token: id, NewPassword: identity.Secret(first)}
+	if action == signupCompletion {
+		in.Then = d.tellProvisioning
+	}
+	err = d.Recovery.Reset(r.Context(), in)
 	problem, mayRetry := map[identity.Kind]say{
 		identity.WeakPassword: sayWeak, identity.Invalid: sayWeak, identity.PasswordReused: sayReused,
 		identity.Conflict: sayLater, identity.Busy: sayLater,
@@ -200,6 +207,32 @@ func (d *Dialect) submitLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return d.writePage(w, r, pageStatus(w.Header(), r, d.noted(r, err)), again, problem)
+}
+
+// provisioning is the service that a completed sign-up is told to (openwifi.md 2.7).
+const provisioning = "owprov"
+
+// tellProvisioning says that somebody who signed up has confirmed her address.
+func (d *Dialect) tellProvisioning(ctx context.Context, tx identity.Tx, subject identity.Subject) error {
+	own := attributesOf(&subject)
+	id := own.SigningUp[strings.LastIndexByte(own.SigningUp, ':')+1:]
+	if id == "" {
+		return nil // she came by another way
+	}
+	return d.System.TellIn(ctx, tx, system.Call{
+		Type: provisioning, Method: http.MethodPut, Path: base + "/signup?" + url.Values{"signupUUID": {id}, "operation": {"emailVerified"}}.Encode(),
+		Header: func(service identity.Service, key identity.Secret) map[string]string {
+			return map[string]string{"X-API-KEY": d.keyOf(service, key), "X-INTERNAL-NAME": d.Issuer}
+		},
+	})
+}
+
+// keyOf is the key that opens another service: the one it told, or the vendor's form of it.
+func (d *Dialect) keyOf(service identity.Service, told identity.Secret) string {
+	if told == "" && d.Derived {
+		return derive(service.PublicURI)
+	}
+	return told.Reveal()
 }
 
 // signUp answers POST /signup: somebody becomes a subscriber (openwifi.md 2.7). All that she sends stands in the query.

@@ -1,12 +1,16 @@
 package openwifi_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
+	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/deliver"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/identity"
 )
@@ -131,4 +135,53 @@ func FuzzActionLink(f *testing.F) {
 		}
 		wantPage(t, query, w)
 	})
+}
+
+// The provisioning service is told of a completed sign-up, by its key and at its private address; nobody is told of other links.
+func TestCompletedSignUpIsTold(t *testing.T) {
+	h := newHouse(t)
+	h.world(t)
+	h.Update(func(tx identity.Tx) error {
+		return tx.SaveService(t.Context(), &identity.Service{Type: "owprov", PublicURI: "https://prov.example.com:16005", PrivateURI: "https://prov.internal:17005/", UpdatedAt: coretest.Start})
+	})
+	complete := func(action, id string) {
+		t.Helper()
+		form := url.Values{"id": {id}, "password1": {"Quiet-Sky-12"}, "password2": {"Quiet-Sky-12"}}.Encode()
+		if w := call(h.public, http.MethodPost, "/api/v1/actionLink?action="+action, form, "Content-Type", formType); w.Code != http.StatusOK {
+			t.Fatalf("%s: %d %s", action, w.Code, w.Body)
+		}
+	}
+	calls := func() (list []deliver.Content) {
+		t.Helper()
+		rows, err := h.outbox.List(t.Context(), "", "", 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range rows {
+			if m.Channel == identity.Webhook {
+				_, c, err := h.outbox.Show(t.Context(), m.ID, true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				list = append(list, c)
+			}
+		}
+		return list
+	}
+	h.door.Derived = true
+	h.public = h.mount(h.door.Routes())
+	complete("password_reset", h.reset(t, "ines@example.com"))
+	if got := calls(); len(got) != 0 {
+		t.Errorf("told of a reset: %v", got)
+	}
+	complete("signup_completion", h.signUp(t, "new@example.net"))
+	got := calls()
+	if len(got) != 1 {
+		t.Fatalf("%d calls, want 1", len(got))
+	}
+	sum := sha256.Sum256([]byte("https://prov.example.com:16005"))
+	if c := got[0]; c.Method != http.MethodPut || c.Header["X-API-KEY"] != hex.EncodeToString(sum[:]) || c.Header["X-INTERNAL-NAME"] != "https://sec.example.com" ||
+		c.Recipient != "https://prov.internal:17005/api/v1/signup?operation=emailVerified&signupUUID=7c0d0a0e-3c55-4a4e-9a0b-2d6f1d1c7e01" {
+		t.Errorf("called %s %s with %v", c.Method, c.Recipient, c.Header)
+	}
 }

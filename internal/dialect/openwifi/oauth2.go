@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
@@ -239,14 +240,20 @@ func (d *Dialect) me(w http.ResponseWriter, r *http.Request) error {
 	if !q.flag("me") {
 		return identity.Invalid.In("me", "must be true")
 	}
-	p, err := d.Profiles.Of(r.Context(), live.Subject.ID)
-	if errors.Is(err, identity.NotFound) {
-		return identity.TokenRevoked
-	}
+	p, err := d.ownProfile(r, live)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, userOf(&p))
+}
+
+// ownProfile is of who is signed in; whoever is gone since her token was looked at is not.
+func (d *Dialect) ownProfile(r *http.Request, live *session.Live) (profile.Profile, error) {
+	p, err := d.Profiles.Of(r.Context(), live.Subject.ID)
+	if errors.Is(err, identity.NotFound) {
+		err = identity.TokenRevoked
+	}
+	return p, err
 }
 
 // signOut answers DELETE /oauth2/{token}: nobody ends another's session this way, root included.

@@ -126,7 +126,7 @@ func (d *Dialect) startAuthenticator(w http.ResponseWriter, r *http.Request) err
 	}
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"] = []string{"image/svg+xml"}, noStore
-	h["Content-Security-Policy"] = []string{"default-src 'none'; sandbox"}
+	h["Content-Security-Policy"] = []string{inertPolicy}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(picture) // nothing is left to say to whoever hung up
@@ -343,7 +343,7 @@ func (d *Dialect) validateKeyForService(w http.ResponseWriter, r *http.Request) 
 	return d.judgeKey(w, r, held, raw, err)
 }
 
-// validateKeyForUser answers it for whoever is signed in: about her own keys, and to root and admin about every other.
+// validateKeyForUser answers it for whoever is signed in: about her own keys, and to whoever sees all about every other.
 func (d *Dialect) validateKeyForUser(w http.ResponseWriter, r *http.Request) error {
 	live, _, err := d.signedIn(r)
 	if err != nil {
@@ -437,11 +437,4 @@ func (o *object) instant(name string) time.Time {
 		o.fail(identity.Invalid.In(name, "must be a time in whole seconds"))
 	}
 	return time.Unix(seconds, 0).UTC()
-}
-
-// fail keeps the first mistake.
-func (o *object) fail(err error) {
-	if o.mistake == nil {
-		o.mistake = err
-	}
 }

@@ -55,10 +55,7 @@ func (d *Dialect) caller(r *http.Request) identity.Caller { return httpkit.Calle
 // subscriberRoutes are the sub… calls (openwifi.md 2.6).
 func (d *Dialect) subscriberRoutes() []httpkit.Route {
 	half, managed := d.forSubscribers(), d.aboutSubscribers()
-	return append(managed.subscriberReads(d.by),
-		d.route(http.MethodPost, base+"/subuser/{id}", "createSubscriber", managed.createUser),
-		d.route(http.MethodPut, base+"/subuser/{id}", "updateSubscriber", managed.updateUser),
-		d.route(http.MethodDelete, base+"/subuser/{id}", "deleteSubscriber", managed.deleteUser),
+	return append(managed.subscriberManagement(d.by),
 		d.route(http.MethodGet, base+"/subpreferences", "subscriberPreferences", half.preferences),
 		d.route(http.MethodPut, base+"/subpreferences", "saveSubscriberPreferences", half.savePreferences),
 		d.route(http.MethodGet, base+"/subtotp", "startSubscriberAuthenticator", half.startAuthenticator),
@@ -67,7 +64,7 @@ func (d *Dialect) subscriberRoutes() []httpkit.Route {
 		d.route(http.MethodGet, base+"/subavatar/{id}", "subscriberAvatar", half.avatar),
 		d.route(http.MethodDelete, base+"/subavatar/{id}", "removeSubscriberAvatar", half.removeAvatar),
 		d.route(http.MethodGet, base+"/submfa", "subscriberMFA", half.readMFA),
-		d.route(http.MethodPut, base+"/submfa", "setSubscriberMFA", half.setMFA),
+		d.route(http.MethodPut, base+"/submfa", "setSubscriberMFA", d.asking(half.by, half.setMFA)),
 		d.route(http.MethodPost, base+"/suboauth2", "subscriberSignIn", half.oauth2),
 		d.route(http.MethodGet, base+"/suboauth2", "subscriberMe", half.me),
 		d.route(http.MethodDelete, base+"/suboauth2/{token}", "subscriberSignOut", half.signOut),
@@ -75,11 +72,14 @@ func (d *Dialect) subscriberRoutes() []httpkit.Route {
 	)
 }
 
-// subscriberReads are those that the internal listener has too.
-func (d *Dialect) subscriberReads(asks asker) []httpkit.Route {
+// subscriberManagement is what the internal listener has too: a portal for subscribers manages them by its key (openwifi.md 2.6).
+func (d *Dialect) subscriberManagement(asks asker) []httpkit.Route {
 	return []httpkit.Route{
-		d.route(http.MethodGet, base+"/subusers", "getSubscribers", func(w http.ResponseWriter, r *http.Request) error { return d.subscriberList(w, r, asks) }),
-		d.route(http.MethodGet, base+"/subuser/{id}", "getSubscriber", func(w http.ResponseWriter, r *http.Request) error { return d.user(w, r, asks) }),
+		d.route(http.MethodGet, base+"/subusers", "getSubscribers", d.asking(asks, d.subscriberList)),
+		d.route(http.MethodGet, base+"/subuser/{id}", "getSubscriber", d.asking(asks, d.user)),
+		d.route(http.MethodPost, base+"/subuser/{id}", "createSubscriber", d.asking(asks, d.createUser)),
+		d.route(http.MethodPut, base+"/subuser/{id}", "updateSubscriber", d.asking(asks, d.updateUser)),
+		d.route(http.MethodDelete, base+"/subuser/{id}", "deleteSubscriber", d.asking(asks, d.deleteUser)),
 	}
 }
 
@@ -88,17 +88,9 @@ type count struct {
 }
 
 // subscriberList answers GET /subusers: as /users, or how many there are.
-func (d *Dialect) subscriberList(w http.ResponseWriter, r *http.Request, asks asker) error {
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
+func (d *Dialect) subscriberList(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
 	if !q.flag("countOnly") {
-		return d.users(w, r, asks)
-	}
-	by, err := asks(r)
-	if err != nil {
-		return err
+		return d.users(w, r, by, q)
 	}
 	owner, err := d.ownerAsked(q)
 	if err != nil {
@@ -125,7 +117,7 @@ func (d *Dialect) ownerAsked(q query) (string, error) {
 
 // subscriberServiceRoutes are those of the internal listener.
 func (d *Dialect) subscriberServiceRoutes() []httpkit.Route {
-	return append(d.aboutSubscribers().subscriberReads(d.byOrService),
+	return append(d.aboutSubscribers().subscriberManagement(d.byOrService),
 		d.route(http.MethodGet, base+"/validateSubToken", "validateSubToken", d.validateSubscriberForService))
 }
 
@@ -145,8 +137,8 @@ func (d *Dialect) validateSubscriberForService(w http.ResponseWriter, r *http.Re
 	return d.forSubscribers().validate(w, r, asked)
 }
 
-// validateSubscriberForUser answers it for a subscriber about her own token, and for root and admin, with a token of theirs, about
-// every one.
+// validateSubscriberForUser answers it for a subscriber about her own token, and for whoever sees all, with a token of theirs,
+// about every one.
 func (d *Dialect) validateSubscriberForUser(w http.ResponseWriter, r *http.Request) error {
 	half := d.forSubscribers()
 	asked, err := tokenAsked(r)
@@ -167,7 +159,7 @@ func (d *Dialect) validateSubscriberForUser(w http.ResponseWriter, r *http.Reque
 		if err != nil {
 			return err
 		}
-		if role := roleOf(&live.Subject); role != root && role != admin {
+		if !seesAll(live) {
 			return identity.Denied.Because("you may validate your own token only")
 		}
 	} else if _, _, err := half.signedIn(r); err != nil {
@@ -204,7 +196,7 @@ func (d *Dialect) readMFA(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := d.Profiles.Of(r.Context(), live.Subject.ID)
+	p, err := d.ownProfile(r, live)
 	if err != nil {
 		return err
 	}
@@ -212,15 +204,7 @@ func (d *Dialect) readMFA(w http.ResponseWriter, r *http.Request) error {
 }
 
 // setMFA answers PUT /submfa. SMS takes two calls: one has a code sent, the other brings it back.
-func (d *Dialect) setMFA(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.by(r)
-	if err != nil {
-		return err
-	}
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
+func (d *Dialect) setMFA(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -230,12 +214,7 @@ func (d *Dialect) setMFA(w http.ResponseWriter, r *http.Request) error {
 	if body.mistake != nil {
 		return body.mistake
 	}
-	factor := staff.Factor{On: word != noMFA, Number: number}
-	for _, m := range methods {
-		if m.word == word {
-			factor.Kind = m.kind
-		}
-	}
+	factor := staff.Factor{On: word != noMFA, Kind: kindOf(word), Number: number}
 	switch {
 	case factor.On && factor.Kind == "":
 		return numbered{identity.Invalid.In("type", "must be disabled, email, sms or authenticator"), badMFAMethod}

@@ -35,20 +35,10 @@ func (d *Dialect) systemServiceRoutes() []httpkit.Route {
 	)
 }
 
-// aboutRoutes are what both listeners have; asker says who asks.
-func (d *Dialect) aboutRoutes(asker asker) []httpkit.Route {
+// aboutRoutes are what both listeners have.
+func (d *Dialect) aboutRoutes(asks asker) []httpkit.Route {
 	route := func(method, path, op string, h asked) httpkit.Route {
-		return d.route(method, base+path, op, func(w http.ResponseWriter, r *http.Request) error {
-			who, err := asker(r)
-			if err != nil {
-				return err
-			}
-			q, err := queryOf(r)
-			if err != nil {
-				return err
-			}
-			return h(w, r, who, q)
-		})
+		return d.route(method, base+path, op, d.asking(asks, h))
 	}
 	return []httpkit.Route{
 		route(http.MethodGet, "/system", "system", d.system),
@@ -59,9 +49,6 @@ func (d *Dialect) aboutRoutes(asker asker) []httpkit.Route {
 		route(http.MethodDelete, "/systemSecret/{key}", "deleteSecret", d.deleteSecret),
 	}
 }
-
-// asked is a handler that knows who asks, and with what parameters.
-type asked func(w http.ResponseWriter, r *http.Request, who staff.By, q query) error
 
 // peerOf is the service that calls, after byService; in the audit log it is the client.
 func (d *Dialect) peerOf(r *http.Request) staff.By {
@@ -232,10 +219,7 @@ func (d *Dialect) services(w http.ResponseWriter, r *http.Request, who staff.By,
 		}
 		out := peer{PrivateURI: p.PrivateURI, PublicURI: p.PublicURI}
 		if who.Service {
-			out.Token = p.Key.Reveal()
-			if out.Token == "" && d.Derived {
-				out.Token = derive(p.PublicURI)
-			}
+			out.Token = d.keyOf(p.Service, p.Key)
 		}
 		list.Services = append(list.Services, out)
 	}

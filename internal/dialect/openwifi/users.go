@@ -17,20 +17,37 @@ const defaultPage = 100
 // userRoutes are /user and /users (openwifi.md 1.8).
 func (d *Dialect) userRoutes() []httpkit.Route {
 	return append(d.userReads(d.by),
-		d.route(http.MethodPost, base+"/user/{id}", "createUser", d.createUser),
-		d.route(http.MethodPut, base+"/user/{id}", "updateUser", d.updateUser),
-		d.route(http.MethodDelete, base+"/user/{id}", "deleteUser", d.deleteUser),
+		d.route(http.MethodPost, base+"/user/{id}", "createUser", d.asking(d.by, d.createUser)),
+		d.route(http.MethodPut, base+"/user/{id}", "updateUser", d.asking(d.by, d.updateUser)),
+		d.route(http.MethodDelete, base+"/user/{id}", "deleteUser", d.asking(d.by, d.deleteUser)),
 	)
 }
 
 // asker says who asks.
 type asker func(*http.Request) (staff.By, error)
 
+// asked is a handler that knows who asks, and with what parameters.
+type asked func(w http.ResponseWriter, r *http.Request, by staff.By, q query) error
+
+func (d *Dialect) asking(asks asker, h asked) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		by, err := asks(r)
+		if err != nil {
+			return err
+		}
+		q, err := queryOf(r)
+		if err != nil {
+			return err
+		}
+		return h(w, r, by, q)
+	}
+}
+
 // userReads are those that the internal listener has too, where another service may ask.
 func (d *Dialect) userReads(asks asker) []httpkit.Route {
 	return []httpkit.Route{
-		d.route(http.MethodGet, base+"/users", "getUsers", func(w http.ResponseWriter, r *http.Request) error { return d.users(w, r, asks) }),
-		d.route(http.MethodGet, base+"/user/{id}", "getUser", func(w http.ResponseWriter, r *http.Request) error { return d.user(w, r, asks) }),
+		d.route(http.MethodGet, base+"/users", "getUsers", d.asking(asks, d.users)),
+		d.route(http.MethodGet, base+"/user/{id}", "getUser", d.asking(asks, d.user)),
 	}
 }
 
@@ -63,15 +80,7 @@ type userList[T userInfo | identity.SubjectID] struct {
 }
 
 // users answers GET /users.
-func (d *Dialect) users(w http.ResponseWriter, r *http.Request, asks asker) error {
-	by, err := asks(r)
-	if err != nil {
-		return err
-	}
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
+func (d *Dialect) users(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
 	list, err := d.usersAsked(r, by, q)
 	if err != nil {
 		return atUser(err)
@@ -123,15 +132,7 @@ func (d *Dialect) usersAsked(r *http.Request, by staff.By, q query) ([]profile.P
 }
 
 // user answers GET /user/{id}.
-func (d *Dialect) user(w http.ResponseWriter, r *http.Request, asks asker) error {
-	by, err := asks(r)
-	if err != nil {
-		return err
-	}
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
+func (d *Dialect) user(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
 	id, err := userID(r)
 	if err != nil {
 		return err
@@ -158,15 +159,7 @@ func userID(r *http.Request) (identity.SubjectID, error) {
 }
 
 // createUser answers POST /user/0.
-func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.by(r)
-	if err != nil {
-		return err
-	}
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
+func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -214,24 +207,14 @@ func notesAsked(body *object) []string {
 	notes, _ := body.list("notes")
 	for _, n := range notes {
 		text, _ := n.text("note")
-		if n.mistake != nil && body.mistake == nil {
-			body.mistake = n.mistake
-		}
+		body.fail(n.mistake)
 		texts = append(texts, text)
 	}
 	return texts
 }
 
 // updateUser answers PUT /user/{id}.
-func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.by(r)
-	if err != nil {
-		return err
-	}
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
+func (d *Dialect) updateUser(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
 	id, err := userID(r)
 	if err != nil {
 		return err
@@ -287,14 +270,10 @@ func (d *Dialect) changeAsked(body *object) (staff.Change, error) {
 		in.Factor = &staff.Factor{On: *on}
 		if *on {
 			word, _ := method.text("method")
-			for _, m := range methods {
-				if strings.EqualFold(m.word, word) {
-					in.Factor.Kind = m.kind
-				}
-			}
+			in.Factor.Kind = kindOf(strings.ToLower(word))
 			if mobiles, _ := own.list("mobiles"); len(mobiles) > 0 && in.Factor.Kind == identity.SMSCode {
 				in.Factor.Number, _ = mobiles[0].text("number")
-				own.mistake = cmp.Or(own.mistake, mobiles[0].mistake)
+				own.fail(mobiles[0].mistake)
 			}
 		}
 	}
@@ -307,11 +286,7 @@ func (d *Dialect) changeAsked(body *object) (staff.Change, error) {
 }
 
 // deleteUser answers DELETE /user/{id}: 200 with nothing in it, as the vendor's tests insist.
-func (d *Dialect) deleteUser(w http.ResponseWriter, r *http.Request) error {
-	by, err := d.by(r)
-	if err != nil {
-		return err
-	}
+func (d *Dialect) deleteUser(w http.ResponseWriter, r *http.Request, by staff.By, _ query) error {
 	id, err := userID(r)
 	if err != nil {
 		return err

@@ -41,7 +41,6 @@ type anAct struct {
 func mayChange(caller, target string) bool { return slices.Contains(changes[caller], target) }
 func mayRead(caller, _ string) bool        { return slices.Contains(readsAll, caller) }
 func everyone(string) bool                 { return true }
-func noOne(string) bool                    { return false }
 func aRuler(caller string) bool            { return slices.Contains(rulers, caller) }
 
 var theActs = func() []anAct {

@@ -8,6 +8,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"gatehouse/internal/core/session"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 )
@@ -39,7 +40,7 @@ func (d *Dialect) validateForService(w http.ResponseWriter, r *http.Request) err
 	return d.validate(w, r, asked)
 }
 
-// validateForUser answers it for whoever shows a token: about that token, and to root and admin about every other.
+// validateForUser answers it for whoever shows a token: about that token, and to whoever sees all about every other.
 func (d *Dialect) validateForUser(w http.ResponseWriter, r *http.Request) error {
 	live, raw, err := d.signedIn(r)
 	if err != nil {
@@ -57,8 +58,7 @@ func (d *Dialect) validateForUser(w http.ResponseWriter, r *http.Request) error 
 
 // seesAll says who may ask about others' tokens and keys.
 func seesAll(live *session.Live) bool {
-	role := roleOf(&live.Subject)
-	return role == root || role == admin
+	return staff.May(Words.RoleOf(&live.Subject), staff.Inspect, staff.Subscriber, false) == nil
 }
 
 // tokenAsked reads the token out of the query, in one step where it stands there alone, as services send it.

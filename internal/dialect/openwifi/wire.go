@@ -90,6 +90,16 @@ func methodOf(factors []identity.CredentialKind) string {
 	return ""
 }
 
+// kindOf gives what a word means, "" where it means none.
+func kindOf(word string) identity.CredentialKind {
+	for _, m := range methods {
+		if m.word == word {
+			return m.kind
+		}
+	}
+	return ""
+}
+
 type requirements struct {
 	PasswordPattern string `json:"passwordPattern"`
 	AccessPolicy    string `json:"accessPolicy"`
@@ -216,13 +226,6 @@ func attributesOf(s *identity.Subject) attributes {
 	return a
 }
 
-// The roles (openwifi.md 1.5).
-const (
-	root       = "root"
-	admin      = "admin"
-	subscriber = "subscriber"
-)
-
 // Words is how this door keeps what the core knows of an operator's people, by the contract's names.
 var Words = staff.Words{Door: Door, Read: factsOf, Patch: patchOf}
 
@@ -317,6 +320,13 @@ type object struct {
 	mistake error
 }
 
+// fail keeps the first mistake.
+func (o *object) fail(err error) {
+	if o.mistake == nil {
+		o.mistake = err
+	}
+}
+
 // bodyOf reads it. An empty body is {}: the calls that need no field are sent with either.
 func bodyOf(r *http.Request) (*object, error) {
 	body, err := httpkit.ReadBody(r, httpkit.MaxBody)
@@ -346,9 +356,7 @@ func (o *object) text(name string) (text string, given bool) {
 	case raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9':
 		return string(raw), true
 	}
-	if o.mistake == nil {
-		o.mistake = identity.Invalid.In(name, "must be a string")
-	}
+	o.fail(identity.Invalid.In(name, "must be a string"))
 	return "", false
 }
 
@@ -372,9 +380,7 @@ func (o *object) truth(name string) *bool {
 		value = true
 	case "false", `"false"`:
 	default:
-		if o.mistake == nil {
-			o.mistake = identity.Invalid.In(name, "must be a boolean")
-		}
+		o.fail(identity.Invalid.In(name, "must be a boolean"))
 		return nil
 	}
 	return &value
@@ -387,8 +393,8 @@ func (o *object) inner(name string) *object {
 		return &object{}
 	}
 	fields, err := httpkit.Object(raw)
-	if err != nil && o.mistake == nil {
-		o.mistake = identity.Invalid.In(name, "must be an object")
+	if err != nil {
+		o.fail(identity.Invalid.In(name, "must be an object"))
 	}
 	return &object{fields: fields}
 }
@@ -418,8 +424,8 @@ func (o *object) list(name string) (entries []*object, given bool) {
 // needed is text that must be there; it may be empty.
 func (o *object) needed(name string) string {
 	text, given := o.text(name)
-	if !given && o.mistake == nil {
-		o.mistake = identity.Invalid.In(name, "is required")
+	if !given {
+		o.fail(identity.Invalid.In(name, "is required"))
 	}
 	return text
 }

@@ -37,7 +37,7 @@ var staffWords = openwifi.Words
 
 // rules are the contracts' lives of sessions and tokens, as configured.
 func (h *House) rules() map[identity.Door]session.Rules {
-	return map[identity.Door]session.Rules{
+	rules := map[identity.Door]session.Rules{
 		nx.Door:                 nx.Rules(h.Config.Nx),
 		insights.Door:           insights.Rules(h.Config.Insights),
 		titan.Door:              titan.Rules(h.Config.Titan),
@@ -45,6 +45,14 @@ func (h *House) rules() map[identity.Door]session.Rules {
 		openwifi.SubscriberDoor: openwifi.SubscriberRules(h.Config.OpenWiFi),
 		oidc.Door:               oidc.Rules(h.Config.OIDC),
 	}
+	// Whoever signs herself up as a customer comes in where customers do, and is unknown where "signed in" means "one of ours".
+	for door, r := range rules {
+		if r.Kinds == nil {
+			r.Kinds = []identity.SubjectKind{identity.Person, identity.Machine}
+			rules[door] = r
+		}
+	}
+	return rules
 }
 
 // doors builds every dialect; which are open is decided where they are mounted.

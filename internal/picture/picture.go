@@ -42,15 +42,15 @@ const (
 // Options of a Cleaner; zero fields take the default.
 type Options struct {
 	MaxBytes  int   // what comes in is smaller than this; 2,000,000
-	MaxPixels int   // of a picture that comes in; 40 million
+	MaxPixels int   // of a picture that comes in; 25 million
 	Side      int   // the longer side of what comes out, at most; 512
-	Memory    int64 // bytes that decoding may take, all pictures together; 256 MiB
+	Memory    int64 // bytes that decoding may take, all pictures together; 160 MiB
 	Workers   int   // pictures at once; one for every second core
 	Queue     int   // callers that may wait; 8 for each worker
 }
 
 const (
-	// A picture of 40 million by 1 pixels is no portrait, and loops over rows are not made for it.
+	// A picture of 25 million by 1 pixels is no portrait, and loops over rows are not made for it.
 	maxSide = 20_000
 
 	// Pixels times scans. A scan can say "nothing new" of all pixels in a few bytes, and two megabytes have room for a
@@ -76,13 +76,13 @@ func New(opt Options) *Cleaner {
 		}
 	}
 	set(&opt.MaxBytes, 2_000_000)
-	set(&opt.MaxPixels, 40_000_000)
+	set(&opt.MaxPixels, 25_000_000)
 	set(&opt.Side, 512)
 	// Half of the cores: whoever uploads pictures must leave some to those who sign in.
 	set(&opt.Workers, max(1, runtime.NumCPU()/2))
 	set(&opt.Queue, 8*opt.Workers)
 	if opt.Memory <= 0 {
-		opt.Memory = 256 << 20
+		opt.Memory = 160 << 20
 	}
 	return &Cleaner{opt: opt, room: semaphore.NewWeighted(opt.Memory)}
 }

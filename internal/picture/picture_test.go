@@ -229,8 +229,8 @@ func refused() []refusal {
 		{"webp, a large picture in a small canvas", riff("VP8X", vp8x(0, 4, 4), "VP8L", vp8l(16000, 2000, red)), identity.Invalid},
 
 		{"jpeg bomb", sizedJPEG(j, 65000, 65000), identity.TooLarge},
-		{"jpeg of many scans", scans(8000, 4000, 20_000), identity.Invalid},
-		{"progressive jpeg that takes its memory twice", scans(7000, 5700, 1), identity.TooLarge},
+		{"jpeg of many scans", scans(6000, 4000, 20_000), identity.Invalid},
+		{"progressive jpeg that takes its memory twice", scans(5000, 4990, 1), identity.TooLarge},
 		{"png bomb", rawPNG(50_000, 50_000, 8, 2, make([]byte, 1<<20)), identity.TooLarge},
 		{"png bomb of the largest sides", rawPNG(1<<31-1, 1<<31-1, 8, 2, nil), identity.Invalid},
 		{"png of 16 bits that takes its memory twice", rawPNG(6000, 6000, 16, 6, nil), identity.TooLarge},

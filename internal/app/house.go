@@ -218,7 +218,7 @@ func (h *House) core(o Options) error {
 			return h.Staff.Check(ctx, r, staff.By{Caller: caller}, "", staff.ManageKeys, owner)
 		},
 	}
-	h.Messages = &message.Service{Store: h.Store, Staff: h.Staff, Outbox: h.Outbox, Log: h.Audit, Mails: h.Config.SMTPURL != "", Now: h.now}
+	h.Messages = &message.Service{Store: h.Store, Staff: h.Staff, Outbox: h.Outbox, Log: h.Audit, Mails: h.Config.SMTPURL != "", Texts: bySMS.Open, Now: h.now}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Recovery: h.Recovery, Log: h.Audit,
 		Now: h.now, Founder: founder,

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,7 +106,7 @@ func newHouse(t testing.TB, o apptest.Options) *house {
 	o.Configure = func(c *config.Config) {
 		c.Limits.NxStrengthPerMinute, c.Limits.TitanUserPerMinute, c.Limits.TitanAddressPerMinute, c.Limits.OpenWiFiPerSecond = 0, 0, 0, 0
 		c.Insights.RefreshRotate = true
-		c.SMTPURL, c.MailFrom = "smtp://127.0.0.1:9", "gatehouse@example.test" // nobody sends: the worker does not run
+		c.SMTPURL, c.MailFrom, c.SMSURL = "smtp://127.0.0.1:9", "gatehouse@example.test", "http://127.0.0.1:9" // nobody sends: the worker does not run
 		if configure != nil {
 			configure(c)
 		}
@@ -503,6 +504,23 @@ func (h *house) mailedTo(t testing.TB, login, word string) string {
 	return ""
 }
 
+// codeTo is the code that was sent to a number last.
+func (h *house) codeTo(t testing.TB, number string) string {
+	t.Helper()
+	code := ""
+	for _, m := range h.Mails(t) {
+		if m.Recipient == number {
+			code = sixDigits.FindString(m.Text)
+		}
+	}
+	if code == "" {
+		t.Fatalf("no code was sent to %s", number)
+	}
+	return code
+}
+
+var sixDigits = regexp.MustCompile(`\b[0-9]{6}\b`)
+
 // holderOf is whose token of a kind the tests use: only somebody with a second factor gets half way.
 func holderOf(kind string) string {
 	if kind == titanCode || kind == wifiChallenge {
@@ -780,6 +798,15 @@ var recipes = []recipe{
 	{door: openwifi.Door, op: "securityProfiles", takes: []string{wifiAccess}, make: plain("GET", "/api/v1/securityProfiles", "")},
 	{door: openwifi.Door, op: "sendEmail", takes: []string{wifiAccess}, by: "bob@example.test", make: plain("POST", "/api/v1/email",
 		`{"from":"noc@example.test","subject":"Works","recipients":["ada@example.test"],"text":"It works."}`)},
+	{door: openwifi.Door, op: "sendSMS", takes: []string{wifiAccess}, by: "bob@example.test", make: func(_ testing.TB, h *house, token string) request {
+		// To another number each time: one gets so many only.
+		return request{method: "POST", target: "/api/v1/sms", bearer: token, body: object("to", h.newNumber(), "text", "It works.")}
+	}},
+	// A person is sent ten codes in an hour, so these are two persons'.
+	{door: openwifi.Door, op: "sendSMS", job: "code", takes: []string{wifiAccess}, by: "eve@works.test", make: func(_ testing.TB, h *house, token string) request {
+		return request{method: "POST", target: "/api/v1/sms?validateNumber=true", bearer: token, body: object("to", h.newNumber()), from: h.newNetwork()}
+	}},
+	{door: openwifi.Door, op: "sendSMS", job: "proof", takes: []string{wifiAccess}, make: proofOfNumber},
 	{door: openwifi.Door, op: "asset", make: plain("GET", "/wwwassets/password_policy.html", "")},
 
 	{door: oidc.Door, op: "openidConfiguration", make: plain("GET", "/.well-known/openid-configuration", "")},
@@ -815,6 +842,18 @@ func confirmation(door identity.Door, path string) func(testing.TB, *house, stri
 		}
 		return request{method: "PUT", target: path + "?index=1&value=" + code, bearer: token}
 	}
+}
+
+// proofOfNumber brings back the code that was sent to a number for whoever holds the token.
+func proofOfNumber(t testing.TB, h *house, token string) request {
+	t.Helper()
+	number, code := h.newNumber(), "000000"
+	if live := h.liveOf(t, token); live != nil {
+		caller := identity.Caller{Door: openwifi.Door, SubjectID: live.Subject.ID, ActorID: live.Subject.ID, SessionID: live.Session.ID, Address: h.newNetwork()}
+		must(t, h.Phones.StartProof(t.Context(), caller, number))
+		code = h.codeTo(t, number)
+	}
+	return request{method: "POST", target: "/api/v1/sms?completeValidation=true&validationCode=" + code, bearer: token, body: object("to", number)}
 }
 
 // asks finds the recipe that asks with a kind of token and changes least.
@@ -874,6 +913,14 @@ func (h *house) newName(kind string) string {
 	defer addresses.Unlock()
 	addresses.n++
 	return fmt.Sprint(kind, addresses.n)
+}
+
+// newNumber is a phone's to which nothing was sent yet.
+func (h *house) newNumber() string {
+	addresses.Lock()
+	defer addresses.Unlock()
+	addresses.n++
+	return fmt.Sprintf("+1514555%04d", addresses.n%10000)
 }
 
 // newNetwork is an address that asked for nothing yet.

@@ -200,6 +200,23 @@ func deeds() []deed {
 		in.target = "/api/v1/totp?index=1&value=x"
 		return in
 	})
+	web("sending an SMS", []string{"message.send ok"}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {
+		yes := true
+		_, err := h.Manage.Update(t.Context(), operator, id, manage.Change{Superadmin: &yes})
+		must(t, err)
+		return request{method: "POST", target: "/api/v1/sms", bearer: h.print(t, wifiAccess, login), body: object("to", h.newNumber(), "text", "x")}
+	})
+	web("having a number confirmed", []string{"phone.code ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
+		return request{method: "POST", target: "/api/v1/sms?validateNumber=true", bearer: h.print(t, wifiAccess, login), body: object("to", h.newNumber())}
+	})
+	web("proving a number", []string{"phone.prove ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
+		return proofOfNumber(t, h, h.print(t, wifiAccess, login))
+	})
+	web("failing to prove a number", []string{"phone.prove bad code"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
+		in := proofOfNumber(t, h, h.print(t, wifiAccess, login))
+		in.target = "/api/v1/sms?completeValidation=true&validationCode=x"
+		return in
+	})
 	web("making an API key", []string{"apikey.create ok"}, bearer(wifiAccess, "POST", "/api/v1/apiKey/{id}", `{"name":"a","expiresOn":4102444800}`))
 	for method, row := range map[string]string{"PUT": "apikey.update ok", "DELETE": "apikey.delete ok"} {
 		web(method+" of an API key", []string{row}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {

@@ -153,6 +153,12 @@ func (o *Outbox) Note(ctx context.Context, tx identity.Tx, to, replyTo, subject,
 	return o.Enqueue(ctx, tx, Content{Channel: identity.Mail, Recipient: to, ReplyTo: replyTo, Template: "note", Subject: subject, Text: text})
 }
 
+// Text enqueues an SMS that somebody wrote herself, to a number in the form of E.164, under the house's sender. Its refusals are
+// Enqueue's.
+func (o *Outbox) Text(ctx context.Context, tx identity.Tx, to, text string) error {
+	return o.Enqueue(ctx, tx, Content{Channel: identity.SMS, Recipient: to, Template: "note", Text: text})
+}
+
 func check(c Content) error {
 	most := maxRecipient
 	if c.Channel == identity.Webhook {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wneessen/go-mail"
 
@@ -102,7 +104,11 @@ func (m *Mailer) Send(ctx context.Context, id identity.MessageID, at time.Time, 
 			return fmt.Errorf("%w: %w", ErrPermanent, err)
 		}
 	}
-	msg.Subject(c.Subject)
+	if strings.Contains(c.Subject, "=?") {
+		msg.SetGenHeaderPreformatted(mail.HeaderSubject, encodedWords(c.Subject))
+	} else {
+		msg.Subject(c.Subject)
+	}
 	msg.SetMessageIDWithValue(string(id) + "@" + domain(m.from.Address))
 	msg.SetDateWithValue(at.UTC())
 	// RFC 3834, section 5: no holiday notice answers this.
@@ -124,6 +130,22 @@ func (m *Mailer) Send(ctx context.Context, id identity.MessageID, at time.Time, 
 		return fmt.Errorf("%w: %w", ErrPermanent, err)
 	}
 	return err
+}
+
+// encodedWords writes a text that looks encoded (RFC 2047), and that the library would leave as it is: it must be read as it was
+// written, and not as what somebody hid in it.
+func encodedWords(text string) string {
+	const most = 45 // bytes, of which 60 letters are made: a word has at most 75 in all
+	var words []string
+	for text != "" {
+		end := min(most, len(text))
+		for end < len(text) && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		words = append(words, "=?UTF-8?b?"+base64.StdEncoding.EncodeToString([]byte(text[:end]))+"?=")
+		text = text[end:]
+	}
+	return strings.Join(words, "\r\n ")
 }
 
 // dial ties the whole conversation to ctx; the library does so for its first moments only.

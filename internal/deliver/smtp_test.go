@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"math/big"
+	"mime"
 	"net"
 	"net/mail"
 	"strings"
@@ -272,6 +273,25 @@ func TestMailArrives(t *testing.T) {
 				t.Errorf("body:\n%s", l.body)
 			}
 		})
+	}
+}
+
+// A subject is read as it was written, even one that looks encoded.
+func TestSubjectsHideNothing(t *testing.T) {
+	for _, subject := range []string{"Plain", "Grüße", "=?utf-8?q?=0d=0aBcc:_eve@example.com?=", "=?" + strings.Repeat("ü", 99)} {
+		o := openPostOffice(t, plain, "")
+		c := aLetter
+		c.Subject = subject
+		if err := mailer(t, "smtp://"+o.address, o).Send(t.Context(), "0199-id", writtenAt, c); err != nil {
+			t.Fatal(err)
+		}
+		read, err := mail.ReadMessage(bytes.NewReader(o.received()[0].body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := new(mime.WordDecoder).DecodeHeader(read.Header.Get("Subject")); err != nil || got != subject {
+			t.Errorf("%q is read as %q, err %v", subject, got, err)
+		}
 	}
 }
 

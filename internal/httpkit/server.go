@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// maxHeader has room for a thousand ids in a query (openwifi.md 1.8); what is over it never reaches a door.
+const maxHeader = 64 << 10
+
 // Server gives a server with every limit set: a slow or endless request costs a connection for a minute at most.
 func Server(h http.Handler) *http.Server {
 	return &http.Server{
@@ -19,7 +22,7 @@ func Server(h http.Handler) *http.Server {
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       120 * time.Second,
-		MaxHeaderBytes:    32 << 10,
+		MaxHeaderBytes:    maxHeader,
 	}
 }
 

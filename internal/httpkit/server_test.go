@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -73,6 +75,37 @@ func TestServeGivesUpAfterGrace(t *testing.T) {
 	stop()
 	if err := <-ended; err == nil {
 		t.Error("cutting a request off is called an orderly end")
+	}
+}
+
+func TestServerReadsLongQueries(t *testing.T) {
+	server := Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, strconv.Itoa(len(r.URL.RawQuery)))
+	}))
+	listener := listen(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, server, listener, time.Minute) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	const id = "5b1f4c2e-8a63-4b0d-9a55-0d1c7e6f2a10,"
+	for ids, want := range map[int]int{1000: http.StatusOK, 1500: http.StatusOK, 10000: http.StatusRequestHeaderFieldsTooLarge} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+listener.Addr().String()+"/?select="+strings.Repeat(id, ids), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%d ids: status %d, want %d", ids, answer.StatusCode, want)
+		}
 	}
 }
 

@@ -34,3 +34,18 @@ func (c Caller) Network() string {
 	}
 	return network.String()
 }
+
+// Acting says that somebody acts as another person.
+func (c Caller) Acting() bool { return c.ActorID != "" && c.ActorID != c.SubjectID }
+
+// Herself refuses whoever is not the person at a session of her own: a service, a program with a key of hers, and somebody who acts
+// as her. Passwords and second factors, and what they rest on, are hers alone to change.
+func (c Caller) Herself() error {
+	if c.Acting() {
+		return Denied.Because("not while acting as another person")
+	}
+	if c.SubjectID == "" || c.SessionID == "" {
+		return Denied.Because("this needs a person who has signed in")
+	}
+	return nil
+}

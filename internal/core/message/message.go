@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/login"
+	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/staff"
 	"gatehouse/internal/identity"
 )
@@ -23,20 +25,34 @@ const (
 	FieldRecipients = "recipients"
 	FieldSubject    = "subject"
 	FieldText       = "text"
+	FieldNumber     = phone.FieldNumber
 )
 
 const (
 	maxRecipients = 50
 	maxSubject    = 200      // bytes, as of all mails
 	maxText       = 32 << 10 // bytes
-	// mailsPerHour bounds what one person can have sent; services share one key, and so their bound.
-	mailsPerHour        = 200
-	serviceMailsPerHour = 2000
+	maxSMS        = 1600     // characters: ten parts, as much as gateways take
 )
 
-// Outbox writes a mail in the transaction of what causes it. Its own checks are the last word on what a header may hold.
+// bound is how many one person can have sent in an hour; services share one key, and so their bound.
+type bound struct {
+	key              string // of the count, before who it is of
+	person, services int
+	name             string
+}
+
+// SMS cost money, and what is written here must leave room for the codes that the house sends.
+var (
+	mailBound = bound{"sent:", 200, 2000, "mails"}
+	smsBound  = bound{"sent:sms:", 50, 500, "SMS"}
+)
+
+// Outbox writes a message in the transaction of what causes it. Its own checks are the last word on what a header may hold, and on
+// how many SMS leave the house.
 type Outbox interface {
 	Note(ctx context.Context, tx identity.Tx, to, replyTo, subject, text string) error
+	Text(ctx context.Context, tx identity.Tx, to, text string) error
 }
 
 // Service holds the verbs.
@@ -46,6 +62,7 @@ type Service struct {
 	Outbox Outbox
 	Log    *audit.Log
 	Mails  bool // a mail server is configured
+	Texts  bool // SMS leave the house
 	Now    func() time.Time
 }
 
@@ -62,41 +79,81 @@ type Mail struct {
 
 // Mail queues a mail for each recipient, all or none. Its refusals are Denied, Invalid, Throttled and Off.
 func (s *Service) Mail(ctx context.Context, by staff.By, in Mail) error {
-	var to []string
-	key, limit := "sent:service", serviceMailsPerHour
-	if !by.Service {
-		key, limit = "sent:"+string(by.ActorID), mailsPerHour
-	}
-	var refusal error
-	err := s.Store.Update(ctx, func(tx identity.Tx) error {
-		refusal = nil
-		err := s.Staff.Allow(ctx, tx, by, staff.SendMessages)
+	return s.send(ctx, by, func(tx identity.Tx) (refusal error, sent map[string]any, err error) {
+		to, err := check(in)
 		if err != nil {
-			return err
-		}
-		if to, err = check(in); err != nil {
-			return err
+			return nil, nil, err
 		}
 		if !s.Mails {
-			return Off
+			return nil, nil, Off
 		}
-		now := s.Now()
-		for range to {
-			sent, err := tx.CountAttempt(ctx, key, now, time.Hour)
-			if err != nil {
-				return err
-			}
-			if sent.Count > limit { // the count outlives the refusal
-				refusal = identity.Throttled.After(sent.ExpiresAt.Sub(now), fmt.Sprintf("no more than %d mails in an hour; wait and try again", limit))
-				return s.record(ctx, tx, by, refusal, in, to)
-			}
+		// How many were written to and not who: the outbox names them for as long as it keeps what was sent.
+		sent = map[string]any{"channel": identity.Mail, "from": in.From, "recipients": len(to)}
+		if refusal, err = s.count(ctx, tx, by, mailBound, len(to)); refusal != nil || err != nil {
+			return refusal, sent, err
 		}
 		for _, address := range to {
 			if err := s.Outbox.Note(ctx, tx, address, in.From, in.Subject, in.Text); err != nil {
-				return err
+				return nil, nil, err
 			}
 		}
-		return s.record(ctx, tx, by, nil, in, to)
+		return nil, sent, nil
+	})
+}
+
+// SMS is one.
+type SMS struct {
+	To   string // as people write numbers
+	Text string
+}
+
+// SMS queues one. Its refusals are Denied, Invalid, Throttled and phone.ErrShut.
+func (s *Service) SMS(ctx context.Context, by staff.By, in SMS) error {
+	return s.send(ctx, by, func(tx identity.Tx) (refusal error, sent map[string]any, err error) {
+		number, err := phone.Parse(in.To)
+		if err != nil {
+			return nil, nil, err
+		}
+		if strings.TrimSpace(in.Text) == "" {
+			return nil, nil, identity.Invalid.In(FieldText, "must not be empty")
+		}
+		if utf8.RuneCountInString(in.Text) > maxSMS || strings.ContainsRune(in.Text, 0) {
+			return nil, nil, identity.Invalid.In(FieldText, fmt.Sprintf("must be text of at most %d characters", maxSMS))
+		}
+		if !s.Texts {
+			return nil, nil, phone.ErrShut
+		}
+		sent = map[string]any{"channel": identity.SMS, "recipients": 1}
+		if refusal, err = s.count(ctx, tx, by, smsBound, 1); refusal != nil || err != nil {
+			return refusal, sent, err
+		}
+		if err = s.Outbox.Text(ctx, tx, number, in.Text); identity.KindOf(err) == identity.Throttled {
+			return err, sent, nil
+		}
+		return nil, sent, err
+	})
+}
+
+// send is around what queues: who may not send is refused first, and what was sent, or refused for a count, is recorded. A refusal
+// comes beside the error, for its counts have to stay.
+func (s *Service) send(ctx context.Context, by staff.By, queue func(identity.Tx) (refusal error, sent map[string]any, err error)) error {
+	var refusal error
+	err := s.Store.Update(ctx, func(tx identity.Tx) error {
+		refusal = nil
+		if err := s.Staff.Allow(ctx, tx, by, staff.SendMessages); err != nil {
+			return err
+		}
+		refused, sent, err := queue(tx)
+		if err != nil {
+			return err
+		}
+		refusal = refused
+		sent["service"] = by.Service
+		e := audit.Entry{Action: "message.send", After: sent}
+		if refusal != nil {
+			e.Outcome = identity.KindOf(refusal).Error()
+		}
+		return s.Log.Record(ctx, tx, by.Caller, e)
 	})
 	if err != nil {
 		return err
@@ -104,13 +161,23 @@ func (s *Service) Mail(ctx context.Context, by staff.By, in Mail) error {
 	return refusal
 }
 
-// record says how many were written to and not who: the outbox names them for as long as it keeps what was sent.
-func (s *Service) record(ctx context.Context, tx identity.Tx, by staff.By, refusal error, in Mail, to []string) error {
-	e := audit.Entry{Action: "message.send", After: map[string]any{"channel": identity.Mail, "from": in.From, "recipients": len(to), "service": by.Service}}
-	if refusal != nil {
-		e.Outcome = identity.KindOf(refusal).Error()
+// count takes n from what she can have sent in this hour.
+func (s *Service) count(ctx context.Context, tx identity.Tx, by staff.By, b bound, n int) (refusal, err error) {
+	key, limit := b.key+"service", b.services
+	if !by.Service {
+		key, limit = b.key+string(by.ActorID), b.person
 	}
-	return s.Log.Record(ctx, tx, by.Caller, e)
+	now := s.Now()
+	for range n {
+		sent, err := tx.CountAttempt(ctx, key, now, time.Hour)
+		if err != nil {
+			return nil, err
+		}
+		if sent.Count > limit {
+			return identity.Throttled.After(sent.ExpiresAt.Sub(now), fmt.Sprintf("no more than %d %s in an hour; wait and try again", limit, b.name)), nil
+		}
+	}
+	return nil, nil
 }
 
 // check gives the recipients, each once.

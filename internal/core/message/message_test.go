@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/message"
+	"gatehouse/internal/core/phone"
 	"gatehouse/internal/core/staff"
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/identity"
@@ -28,13 +30,13 @@ type house struct {
 func newHouse(t *testing.T, store identity.Store) *house {
 	t.Helper()
 	c := coretest.New(t, store)
-	outbox := &deliver.Outbox{Store: store, Box: c.Box, Templates: deliver.BuiltIn(), Now: c.Clock.Now, Rand: c.SignIn.Rand}
+	outbox := &deliver.Outbox{Store: store, Box: c.Box, Templates: deliver.BuiltIn(), Bounds: deliver.DefaultSMSBounds, Now: c.Clock.Now, Rand: c.SignIn.Rand}
 	words := staff.Words{Door: coretest.Door, Read: func(s *identity.Subject) (f staff.Facts) {
 		_ = json.Unmarshal(s.Attributes[coretest.Door], &f) // nothing there: no facts
 		return f
 	}}
 	return &house{Core: c, outbox: outbox, t: t, Service: &message.Service{
-		Store: store, Staff: &staff.Service{Store: store, Words: words, Now: c.Clock.Now}, Outbox: outbox, Log: c.Passwords.Log, Mails: true, Now: c.Clock.Now,
+		Store: store, Staff: &staff.Service{Store: store, Words: words, Now: c.Clock.Now}, Outbox: outbox, Log: c.Passwords.Log, Mails: true, Texts: true, Now: c.Clock.Now,
 	}}
 }
 
@@ -85,6 +87,11 @@ func note(to ...string) message.Mail {
 	return message.Mail{From: "noc@example.test", Subject: "Works", Text: "It works.\n", Recipients: to}
 }
 
+// text is an SMS to one of a thousand numbers.
+func text(n int) message.SMS {
+	return message.SMS{To: fmt.Sprintf("+1514555%04d", 200+n), Text: "It works."}
+}
+
 func TestWhoMaySend(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		h := newHouse(t, store)
@@ -111,6 +118,32 @@ func TestWhoMaySend(t *testing.T) {
 		}
 		if got := h.recorded(); got[audit.OK] != 4 {
 			t.Errorf("recorded %v", got)
+		}
+		before := len(h.queued())
+		for _, role := range staff.Roles() {
+			may := role == staff.Root || role == staff.Partner || role == staff.Admin
+			if err := h.Service.SMS(t.Context(), h.person(role), text(len(h.queued()))); (err == nil) != may || !may && !errors.Is(err, identity.Denied) {
+				t.Errorf("SMS by %s: %v", role, err)
+			}
+		}
+		if err := h.Service.SMS(t.Context(), service, message.SMS{To: "+1 (514) 555-0100", Text: "It works.\n"}); err != nil {
+			t.Errorf("SMS by another service: %v", err)
+		}
+		all := h.queued()
+		if sent := len(all) - before; sent != 4 {
+			t.Errorf("%d SMS are queued, want 4", sent)
+		}
+		if !slices.ContainsFunc(all, func(c deliver.Content) bool {
+			return c.Channel == identity.SMS && c.Recipient == "+15145550100" && c.Text == "It works.\n" && c.From == "" && c.Until.IsZero()
+		}) {
+			t.Errorf("queued %+v", all)
+		}
+		if got := h.recorded(); got[audit.OK] != 8 {
+			t.Errorf("recorded %v", got)
+		}
+		h.Texts = false
+		if err := h.Service.SMS(t.Context(), service, text(0)); !errors.Is(err, phone.ErrShut) {
+			t.Errorf("without a gateway: %v", err)
 		}
 		h.Mails = false
 		if err := h.Mail(t.Context(), service, note("a@example.test")); !errors.Is(err, message.Off) || !errors.Is(err, identity.Unavailable) {
@@ -155,6 +188,16 @@ func TestWhatIsNoMail(t *testing.T) {
 				t.Errorf("%+.80v: %v, want Invalid of %s", m, err, tt.field)
 			}
 		}
+		for field, m := range map[string][]message.SMS{
+			message.FieldNumber: {{To: "", Text: "x"}, {To: "15145550100", Text: "x"}, {To: "+1 900 555 0100", Text: "x"}, {To: "+15145550100,+15145550101", Text: "x"}},
+			message.FieldText:   {{To: "+15145550100"}, {To: "+15145550100", Text: " \n"}, {To: "+15145550100", Text: "a\x00b"}, {To: "+15145550100", Text: strings.Repeat("ü", 1601)}},
+		} {
+			for _, in := range m {
+				if err := h.Service.SMS(t.Context(), root, in); !errors.Is(err, identity.Invalid) || identity.Describe(err).Field != field {
+					t.Errorf("%+.80v: %v, want Invalid of %s", in, err, field)
+				}
+			}
+		}
 		if all := h.queued(); len(all) != 0 {
 			t.Errorf("refused, and queued: %+v", all)
 		}
@@ -194,6 +237,52 @@ func TestSendingIsBounded(t *testing.T) {
 		}
 		if !slices.ContainsFunc(h.queued(), func(c deliver.Content) bool { return c.Recipient == batch[0] }) {
 			t.Error("nothing was queued")
+		}
+	})
+}
+
+// SMS cost money: one person sends so many in an hour, however many at once; one number gets so many, whoever sends; and what is
+// written here takes no number's codes.
+func TestTextingIsBounded(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		thief, other := h.person(staff.Admin), h.person(staff.Admin)
+		throttled := func(err error) bool {
+			t.Helper()
+			if e := identity.Describe(err); err != nil && (e.Kind != identity.Throttled || e.RetryAfter <= 0 || e.RetryAfter > time.Hour) {
+				t.Errorf("refused with %v after %v", err, e.RetryAfter)
+			}
+			return err != nil
+		}
+		var wg sync.WaitGroup
+		for i := range 16 {
+			wg.Go(func() {
+				for j := range 4 {
+					throttled(h.Service.SMS(t.Context(), thief, text(4*i+j)))
+				}
+			})
+		}
+		wg.Wait()
+		if n := len(h.queued()); n != 50 {
+			t.Errorf("%d SMS are queued, want 50", n)
+		}
+		if got := h.recorded(); got[audit.OK] != 50 || got[identity.Throttled.Error()] != 14 {
+			t.Errorf("recorded %v", got)
+		}
+		if err := h.Mail(t.Context(), thief, note("a@example.test")); err != nil {
+			t.Errorf("a mail: %v", err)
+		}
+		for i := range 7 {
+			if throttled(h.Service.SMS(t.Context(), other, text(900))) != (i >= 5) {
+				t.Errorf("SMS %d to one number", i)
+			}
+		}
+		h.Update(func(tx identity.Tx) error {
+			return h.outbox.SMS(t.Context(), tx, text(900).To, "phone-verification", "", map[string]string{"code": "041877", "minutes": "5"})
+		})
+		h.Clock.Advance(time.Hour)
+		if throttled(h.Service.SMS(t.Context(), thief, text(900))) {
+			t.Error("refused an hour later")
 		}
 	})
 }

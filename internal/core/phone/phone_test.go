@@ -67,6 +67,13 @@ func build(t *testing.T, store identity.Store) *house {
 	}}
 }
 
+// as is somebody at a session of her own.
+func (h *house) as(id identity.SubjectID) identity.Caller {
+	c := h.caller
+	c.SubjectID, c.ActorID, c.SessionID = id, id, "019b76da-a800-7000-8000-00000000cafe"
+	return c
+}
+
 func (h *house) proven(id identity.SubjectID, number string) (proven bool) {
 	h.View(func(r identity.Reader) (err error) {
 		proven, err = h.phones.ProvenIn(context.Background(), r, id, number)
@@ -81,22 +88,22 @@ func TestProof(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		h := build(t, store)
 		other := h.Person().ID
-		if err := h.phones.StartProof(t.Context(), h.caller, h.person, "+1 514-555-0100"); err != nil {
+		if err := h.phones.StartProof(t.Context(), h.as(h.person), "+1 514-555-0100"); err != nil {
 			t.Fatal(err)
 		}
 		if sent := h.Sent(); len(sent) != 1 || sent[0].Recipient != number || sent[0].Channel != identity.SMS || !strings.Contains(sent[0].Text, "5 minutes") || !strings.Contains(sent[0].Text, "confirm") {
 			t.Errorf("sent %+v", sent)
 		}
 		code := h.SentCode()
-		elsewhere := h.caller
+		elsewhere := h.as(h.person)
 		elsewhere.Door = coretest.Lax
 		for name, err := range map[string]error{
-			"wrong":           h.phones.CompleteProof(t.Context(), h.caller, h.person, number, "x"+code[1:]),
-			"empty":           h.phones.CompleteProof(t.Context(), h.caller, h.person, number, ""),
-			"another number":  h.phones.CompleteProof(t.Context(), h.caller, h.person, "+15145550101", code),
-			"another person":  h.phones.CompleteProof(t.Context(), h.caller, other, number, code),
-			"another door":    h.phones.CompleteProof(t.Context(), elsewhere, h.person, number, code),
-			"nobody's number": h.phones.CompleteProof(t.Context(), h.caller, "019b76da-a800-7000-8000-00000000dead", number, code),
+			"wrong":           h.phones.CompleteProof(t.Context(), h.as(h.person), number, "x"+code[1:]),
+			"empty":           h.phones.CompleteProof(t.Context(), h.as(h.person), number, ""),
+			"another number":  h.phones.CompleteProof(t.Context(), h.as(h.person), "+15145550101", code),
+			"another person":  h.phones.CompleteProof(t.Context(), h.as(other), number, code),
+			"another door":    h.phones.CompleteProof(t.Context(), elsewhere, number, code),
+			"nobody's number": h.phones.CompleteProof(t.Context(), h.as("019b76da-a800-7000-8000-00000000dead"), number, code),
 		} {
 			if !errors.Is(err, identity.BadCode) && !errors.Is(err, identity.Denied) {
 				t.Errorf("%s: %v", name, err)
@@ -105,7 +112,7 @@ func TestProof(t *testing.T) {
 		if h.proven(h.person, number) {
 			t.Error("proven without the code")
 		}
-		if err := h.phones.CompleteProof(t.Context(), h.caller, h.person, "+1 (514) 555-0100", code); err != nil {
+		if err := h.phones.CompleteProof(t.Context(), h.as(h.person), "+1 (514) 555-0100", code); err != nil {
 			t.Fatal(err)
 		}
 		if !h.proven(h.person, "+1 514 555 0100") || h.proven(other, number) || h.proven(h.person, "+15145550101") {
@@ -119,7 +126,7 @@ func TestProof(t *testing.T) {
 			}
 			return nil
 		})
-		if err := h.phones.CompleteProof(t.Context(), h.caller, h.person, number, code); !errors.Is(err, identity.BadCode) {
+		if err := h.phones.CompleteProof(t.Context(), h.as(h.person), number, code); !errors.Is(err, identity.BadCode) {
 			t.Errorf("again: %v", err)
 		}
 		h.Clock.Advance(phone.TTL)
@@ -135,14 +142,14 @@ func TestProofEnds(t *testing.T) {
 		start := func(number string) string {
 			t.Helper()
 			h.Clock.Advance(time.Millisecond) // messages of one instant have no order
-			if err := h.phones.StartProof(t.Context(), h.caller, h.person, number); err != nil {
+			if err := h.phones.StartProof(t.Context(), h.as(h.person), number); err != nil {
 				t.Fatal(err)
 			}
 			return h.SentCode()
 		}
 		refused := func(what, number, code string) {
 			t.Helper()
-			if err := h.phones.CompleteProof(t.Context(), h.caller, h.person, number, code); !errors.Is(err, identity.BadCode) {
+			if err := h.phones.CompleteProof(t.Context(), h.as(h.person), number, code); !errors.Is(err, identity.BadCode) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
@@ -152,7 +159,7 @@ func TestProofEnds(t *testing.T) {
 
 		tried := start(number)
 		for left := 4; left >= 0; left-- {
-			err := h.phones.CompleteProof(t.Context(), h.caller, h.person, number, "wrong")
+			err := h.phones.CompleteProof(t.Context(), h.as(h.person), number, "wrong")
 			if e := identity.Describe(err); e.Kind != identity.BadCode || e.TriesLeft != left {
 				t.Errorf("%d tries left, want %d: %v", e.TriesLeft, left, err)
 			}
@@ -173,7 +180,7 @@ func TestProofEnds(t *testing.T) {
 			return tx.UpdateSubject(t.Context(), s)
 		})
 		for _, err := range []error{
-			h.phones.CompleteProof(t.Context(), h.caller, h.person, number, suspended), h.phones.StartProof(t.Context(), h.caller, h.person, number),
+			h.phones.CompleteProof(t.Context(), h.as(h.person), number, suspended), h.phones.StartProof(t.Context(), h.as(h.person), number),
 		} {
 			if !errors.Is(err, identity.Denied) {
 				t.Errorf("suspended: %v", err)
@@ -185,7 +192,7 @@ func TestProofEnds(t *testing.T) {
 func TestOneProofOfOneCode(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		h := build(t, store)
-		if err := h.phones.StartProof(t.Context(), h.caller, h.person, number); err != nil {
+		if err := h.phones.StartProof(t.Context(), h.as(h.person), number); err != nil {
 			t.Fatal(err)
 		}
 		code := h.SentCode()
@@ -193,7 +200,7 @@ func TestOneProofOfOneCode(t *testing.T) {
 		won := make(chan struct{}, 16)
 		for range 16 {
 			wg.Go(func() {
-				switch err := h.phones.CompleteProof(t.Context(), h.caller, h.person, number, code); {
+				switch err := h.phones.CompleteProof(t.Context(), h.as(h.person), number, code); {
 				case err == nil:
 					won <- struct{}{}
 				case !errors.Is(err, identity.BadCode):
@@ -222,11 +229,11 @@ func TestPumping(t *testing.T) {
 		}
 		ask := func(id identity.SubjectID, number string) bool {
 			t.Helper()
-			return throttled(h.phones.StartProof(t.Context(), h.caller, id, number))
+			return throttled(h.phones.StartProof(t.Context(), h.as(id), number))
 		}
 		var wg sync.WaitGroup
 		for range 16 {
-			wg.Go(func() { throttled(h.phones.StartProof(t.Context(), h.caller, h.person, number)) })
+			wg.Go(func() { throttled(h.phones.StartProof(t.Context(), h.as(h.person), number)) })
 		}
 		wg.Wait()
 		if n := len(h.Sent()); n != 5 {
@@ -263,13 +270,42 @@ func TestPumping(t *testing.T) {
 func TestShut(t *testing.T) {
 	h := build(t, storetest.SQLite(t))
 	h.phones.Open = false
-	if err := h.phones.StartProof(t.Context(), h.caller, h.person, number); !errors.Is(err, phone.ErrShut) {
+	if err := h.phones.StartProof(t.Context(), h.as(h.person), number); !errors.Is(err, phone.ErrShut) {
 		t.Error(err)
 	}
-	if err := h.phones.StartProof(t.Context(), h.caller, h.person, "nonsense"); !errors.Is(err, identity.Invalid) {
+	if err := h.phones.StartProof(t.Context(), h.as(h.person), "nonsense"); !errors.Is(err, identity.Invalid) {
+		t.Error(err)
+	}
+	if err := h.phones.CompleteProof(t.Context(), h.as(h.person), number, "041877"); !errors.Is(err, phone.ErrShut) {
 		t.Error(err)
 	}
 	if n := len(h.Sent()); n > 0 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// Codes will go to the number, so a program with a key of hers proves none, nor does who acts as her, nor a service.
+func TestNobodyElseProves(t *testing.T) {
+	h := build(t, storetest.SQLite(t))
+	if err := h.phones.StartProof(t.Context(), h.as(h.person), number); err != nil {
+		t.Fatal(err)
+	}
+	code := h.SentCode()
+	key, acting := h.as(h.person), h.as(h.person)
+	key.SessionID = ""
+	acting.ActorID = h.Person().ID
+	for name, caller := range map[string]identity.Caller{"a key": key, "somebody who acts as her": acting, "a service": h.caller} {
+		if err := h.phones.StartProof(t.Context(), caller, number); !errors.Is(err, identity.Denied) {
+			t.Errorf("%s starts: %v", name, err)
+		}
+		if err := h.phones.CompleteProof(t.Context(), caller, number, code); !errors.Is(err, identity.Denied) {
+			t.Errorf("%s completes: %v", name, err)
+		}
+	}
+	if n := len(h.Sent()); n != 1 || h.proven(h.person, number) {
+		t.Errorf("%d messages, proven %v", n, h.proven(h.person, number))
+	}
+	if err := h.phones.CompleteProof(t.Context(), h.as(h.person), number, code); err != nil {
+		t.Errorf("she herself: %v", err)
 	}
 }

@@ -37,7 +37,8 @@ type Texter interface {
 	SMS(ctx context.Context, tx identity.Tx, to, template, language string, data map[string]string) error
 }
 
-// Service lets people prove that a number is theirs. A proof is a ticket, found by the person and the number.
+// Service lets people prove that a number is theirs: at sessions of their own, for codes will go there. A proof is a ticket, found by
+// the person and the number.
 type Service struct {
 	Open   bool // SMS leave the house
 	Store  identity.Store
@@ -57,14 +58,12 @@ type proof struct {
 }
 
 // StartProof sends a code to a number. One that was sent before, to whatever number, is no longer good. Its refusals are Invalid for
-// the number, ErrShut, Throttled, and Denied for somebody who is not active.
-func (s *Service) StartProof(ctx context.Context, caller identity.Caller, id identity.SubjectID, typed string) error {
-	number, err := Parse(typed)
+// the number, ErrShut, Throttled, and Denied for whoever is not active, or not herself.
+func (s *Service) StartProof(ctx context.Context, caller identity.Caller, typed string) error {
+	id := caller.SubjectID
+	number, err := s.asked(caller, typed)
 	if err != nil {
 		return err
-	}
-	if !s.Open {
-		return ErrShut
 	}
 	code, err := onetimecode.New(s.Rand)
 	if err != nil {
@@ -119,10 +118,23 @@ func (s *Service) send(ctx context.Context, tx identity.Tx, caller identity.Call
 	return s.Outbox.SMS(ctx, tx, number, template, subject.Locale, onetimecode.Data(code, subject.Name, now, now.Add(TTL)))
 }
 
-// CompleteProof takes the code that came back. Its refusals are Invalid for the number, and BadCode: wrong, late, spent, of another
-// number or person, or tried too often.
-func (s *Service) CompleteProof(ctx context.Context, caller identity.Caller, id identity.SubjectID, typed, code string) error {
+// asked is the number, if one can be proven here and by this caller.
+func (s *Service) asked(caller identity.Caller, typed string) (string, error) {
+	if err := caller.Herself(); err != nil {
+		return "", err
+	}
 	number, err := Parse(typed)
+	if err == nil && !s.Open {
+		err = ErrShut
+	}
+	return number, err
+}
+
+// CompleteProof takes the code that came back. Its refusals are those of StartProof but Throttled, and BadCode: wrong, late, spent, of
+// another number or person, or tried too often.
+func (s *Service) CompleteProof(ctx context.Context, caller identity.Caller, typed, code string) error {
+	id := caller.SubjectID
+	number, err := s.asked(caller, typed)
 	if err != nil {
 		return err
 	}

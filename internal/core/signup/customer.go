@@ -31,7 +31,7 @@ type CustomerInput struct {
 // address can be signed up again. Its refusals are Invalid and Conflict with the field, and Throttled.
 func (s *Service) Customer(ctx context.Context, in CustomerInput) (identity.Subject, error) {
 	in.Email = strings.TrimSpace(in.Email)
-	if !login.ValidEmail(in.Email) {
+	if !login.ValidPlainEmail(strings.ToLower(in.Email)) {
 		return identity.Subject{}, identity.Invalid.In(manage.FieldEmail, "must be an e-mail address")
 	}
 	if err := s.count(ctx, in.Caller); err != nil {

@@ -118,7 +118,7 @@ func (s *Service) Create(ctx context.Context, by By, in Person) (profile.Profile
 		if err := May(acts, Create, role, false); err != nil {
 			return actor, "", err
 		}
-		if !login.ValidEmail(in.Email) {
+		if !login.ValidPlainEmail(in.Email) {
 			return actor, "", identity.Invalid.In(FieldEmail, "must be an e-mail address")
 		}
 		if in.Entity != "" && acts == Root {
@@ -280,8 +280,8 @@ func (s *Service) judge(ctx context.Context, r identity.Reader, by By, id identi
 			return p, err
 		}
 	}
-	if (p.self || by.acting()) && (in.Password != nil || in.Factor != nil || in.ResetFactors) {
-		return p, by.herself()
+	if (p.self || by.Acting()) && (in.Password != nil || in.Factor != nil || in.ResetFactors) {
+		return p, by.Herself()
 	}
 	return p, nil
 }
@@ -603,7 +603,7 @@ func (s *Service) Delete(ctx context.Context, by By, kind identity.SubjectKind, 
 			return err
 		}
 		if !by.Service && id == by.SubjectID {
-			if err := by.herself(); err != nil {
+			if err := by.Herself(); err != nil {
 				return err
 			}
 		}

@@ -200,20 +200,6 @@ type By struct {
 	Service bool // nobody is signed in
 }
 
-// acting says that somebody acts as another person.
-func (by By) acting() bool { return by.ActorID != "" && by.ActorID != by.SubjectID }
-
-// herself refuses whoever is not the person at a session of her own: a program with a key of hers, and somebody who acts as her.
-func (by By) herself() error {
-	if by.acting() {
-		return identity.Denied.Because("not while acting as another person")
-	}
-	if by.SessionID == "" {
-		return identity.Denied.Because("this needs a person who has signed in")
-	}
-	return nil
-}
-
 // RoleOf gives somebody's role. What the door's JSON says of roots does not count: the house knows them.
 func (w Words) RoleOf(subject *identity.Subject) Role {
 	switch {

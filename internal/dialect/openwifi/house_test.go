@@ -61,7 +61,7 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 		Store: c.Store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box,
 		Pictures: picture.New(picture.Options{}), Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}
-	outbox := &deliver.Outbox{Store: c.Store, Box: c.Box, Templates: deliver.BuiltIn(), Now: c.Clock.Now, Rand: c.SignIn.Rand}
+	outbox := &deliver.Outbox{Store: c.Store, Box: c.Box, Templates: deliver.BuiltIn(), Bounds: deliver.DefaultSMSBounds, Now: c.Clock.Now, Rand: c.SignIn.Rand}
 	profiles := &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now}
 	links := &recovery.Service{
 		Store: c.Store, Passwords: c.Passwords, Manage: people, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
@@ -76,7 +76,7 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 			Open: true, Store: c.Store, Box: c.Box, Outbox: c.Outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: always{},
 		},
 		Profiles: profiles, Recovery: links, Manage: people, Staff: operators,
-		Messages: &message.Service{Store: c.Store, Staff: operators, Log: c.Passwords.Log, Mails: true, Now: c.Clock.Now, Outbox: outbox},
+		Messages: &message.Service{Store: c.Store, Staff: operators, Log: c.Passwords.Log, Mails: true, Texts: true, Now: c.Clock.Now, Outbox: outbox},
 		UI:       "https://ui.example.com",
 		System: &system.Service{
 			Store: c.Store, Log: &audit.Log{Now: c.Clock.Now, Rand: coretest.SeededRand()}, Box: c.Box, Staff: operators, Outbox: outbox, Now: c.Clock.Now,

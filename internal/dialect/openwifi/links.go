@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/signup"
 	"gatehouse/internal/core/system"
@@ -270,6 +271,9 @@ func (d *Dialect) signUp(w http.ResponseWriter, r *http.Request) error {
 	})
 	if identity.KindOf(err) == identity.Conflict {
 		return numbered{identity.Conflict.Because("this address is registered, or its sign-up is under way"), notSignedUp}
+	}
+	if e := identity.Describe(err); e.Kind == identity.Invalid && e.Field == manage.FieldEmail {
+		return numbered{err, badEmail}
 	}
 	if err != nil {
 		return err

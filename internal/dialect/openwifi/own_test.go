@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -104,12 +105,60 @@ func TestKeysOfTheSuspended(t *testing.T) {
 	}
 }
 
+// A program with a key of hers changes none of what she proves herself with, nor what that rests on.
+func TestKeysLeaveCredentialsAlone(t *testing.T) {
+	h := newHouse(t)
+	h.world(t)
+	h.sends()
+	access := h.signedIn(t, "ines@example.com", "Harbour-42").Access
+	h.WithTarget(identity.Subject{ID: ines}, identity.EmailCode, "ines@example.com")
+	k := h.newKey(t, access, "a")
+	user := "/api/v1/user/" + ines
+	before := h.credentials(t, ines)
+	for _, in := range []struct{ method, target, body string }{
+		{"PUT", user, `{"currentPassword":"Harbour-43"}`},
+		{"PUT", user, `{"name":"Ines","currentPassword":"Harbour-43"}`},
+		{"PUT", user, `{"userTypeProprietaryInfo":{"mfa":{"enabled":false}}}`},
+		{"PUT", user, `{"userTypeProprietaryInfo":{"mfa":{"enabled":true,"method":"email"}}}`},
+		{"PUT", user, `{"userTypeProprietaryInfo":{"mobiles":[{"number":"+15145550100"}],"mfa":{"enabled":true,"method":"sms"}}}`},
+		{"PUT", user, `{"userTypeProprietaryInfo":{"mfa":{"enabled":true,"method":"authenticator"}}}`},
+		{"PUT", user + "?resetMFA=true", `{}`},
+		{"DELETE", user, ""},
+		{"GET", "/api/v1/totp", ""},
+		{"PUT", "/api/v1/totp?index=1&value=" + h.Code(), ""},
+		{"POST", "/api/v1/sms?validateNumber=true", `{"to":"+15145550100"}`},
+		{"POST", "/api/v1/sms?completeValidation=true&validationCode=041877", `{"to":"+15145550100"}`},
+		{"POST", "/api/v1/apiKey/" + ines, `{"name":"b","expiresOn":4102444800}`},
+	} {
+		w := call(h.public, in.method, in.target, in.body, "X-API-KEY", k.APIKey)
+		if w.Code != http.StatusForbidden || code(w.Body) != 7 {
+			t.Errorf("%s %s %s: %d %s", in.method, in.target, in.body, w.Code, w.Body)
+		}
+	}
+	if after := h.credentials(t, ines); !reflect.DeepEqual(after, before) {
+		t.Errorf("her credentials were %+v, and are %+v", before, after)
+	}
+	// Her record is another matter.
+	if w := call(h.public, "PUT", user, `{"name":"Ines"}`, "X-API-KEY", k.APIKey); w.Code != http.StatusOK {
+		t.Errorf("her name: %d %s", w.Code, w.Body)
+	}
+}
+
+func (h *house) credentials(t testing.TB, id identity.SubjectID) (all []identity.Credential) {
+	t.Helper()
+	h.View(func(r identity.Reader) (err error) {
+		all, err = r.Credentials(t.Context(), id)
+		return err
+	})
+	return all
+}
+
 func FuzzOwn(f *testing.F) {
 	h := newHouse(f)
 	h.world(f)
 	access := h.signedIn(f, "ines@example.com", "Harbour-42").Access
 	key := h.newKey(f, access, "a")
-	paths := []string{"/api/v1/preferences", "/api/v1/userPreferences", "/api/v1/totp", "/api/v1/apiKey/" + ines, "/api/v1/validateApiKey"}
+	paths := []string{"/api/v1/preferences", "/api/v1/userPreferences", "/api/v1/totp", "/api/v1/apiKey/" + ines, "/api/v1/validateApiKey", "/api/v1/sms"}
 	methods := []string{"GET", "POST", "PUT", "DELETE"}
 	f.Add(uint8(2), uint8(0), "", `{"data":[{"tag":"a","value":1e9}]}`, "")
 	f.Add(uint8(1), uint8(1), "", `{"data":[{"tag":"\u0001"}]}`, "")
@@ -121,6 +170,9 @@ func FuzzOwn(f *testing.F) {
 	f.Add(uint8(3), uint8(3), "keyUuid=%zz", "", "")
 	f.Add(uint8(0), uint8(4), "apikey="+key.APIKey+"&token=x", "", "")
 	f.Add(uint8(0), uint8(4), "apikey=", "", key.APIKey)
+	f.Add(uint8(1), uint8(5), "validateNumber=true", `{"to":15145550100}`, "")
+	f.Add(uint8(1), uint8(5), "completeValidation=true&validationCode=x", `{"to":"+15145550100"}`, key.APIKey)
+	f.Add(uint8(1), uint8(5), "", `{"to":"+15145550100","text":"\u0000","from":{}}`, "")
 	f.Fuzz(func(t *testing.T, method, path uint8, query, body, shown string) {
 		r := newRequest(methods[int(method)%len(methods)], paths[int(path)%len(paths)], query, body)
 		if shown == "" {

@@ -26,6 +26,7 @@ func TestStories(t *testing.T) {
 				d.PerSecond = 10
 			}
 			d.Messages.Mails = story != "email_off"
+			d.Messages.Texts, d.Phones.Open = story != "sms_off", story != "sms_off"
 		})
 		h.world(t)
 		if story == "security_profiles" || story == "restricted" {
@@ -38,6 +39,9 @@ func TestStories(t *testing.T) {
 		}
 		if story != "users_off" {
 			h.sends()
+		}
+		if story == "sms_factor" {
+			h.door.Staff.Proven = h.door.Phones.ProvenIn
 		}
 		h.SMS.Rand, h.Email.Rand = always{}, always{}
 		captured := map[string]string{

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"gatehouse/internal/core/message"
 	"gatehouse/internal/httpkit"
@@ -17,6 +18,7 @@ func (d *Dialect) sendRoutes() []httpkit.Route { return d.sendsFor(d.by) }
 func (d *Dialect) sendsFor(asks asker) []httpkit.Route {
 	return []httpkit.Route{
 		d.route(http.MethodPost, base+"/email", "sendEmail", func(w http.ResponseWriter, r *http.Request) error { return d.email(w, r, asks) }),
+		d.route(http.MethodPost, base+"/sms", "sendSMS", func(w http.ResponseWriter, r *http.Request) error { return d.sms(w, r, asks) }),
 	}
 }
 
@@ -43,6 +45,54 @@ func (d *Dialect) email(w http.ResponseWriter, r *http.Request, asks asker) erro
 	}
 	if err != nil {
 		return err
+	}
+	return writeDone(w, r)
+}
+
+// sms answers POST /sms: a code to a number, the code back, or free text. Who has it in her hands she proves herself: another service
+// and a key of hers send text only.
+func (d *Dialect) sms(w http.ResponseWriter, r *http.Request, asks asker) error {
+	by, err := asks(r)
+	if err != nil {
+		return err
+	}
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	body, err := bodyOf(r)
+	if err != nil {
+		return err
+	}
+	to := body.needed("to")
+	switch {
+	case q.flag("validateNumber"):
+		named(r, "startNumberProof")
+		if body.mistake != nil {
+			return body.mistake
+		}
+		err = d.Phones.StartProof(r.Context(), by.Caller, to)
+	case q.flag("completeValidation"):
+		named(r, "completeNumberProof")
+		code, wrong := q.text("validationCode")
+		switch {
+		case body.mistake != nil:
+			return body.mistake
+		case wrong != nil:
+			return wrong
+		case code == "":
+			return identity.Invalid.In("validationCode", "is required")
+		}
+		err = d.Phones.CompleteProof(r.Context(), by.Caller, to, strings.TrimSpace(code))
+	default:
+		text := body.needed("text") // from does not count: every SMS leaves under the house's sender
+		if body.mistake != nil {
+			return body.mistake
+		}
+		err = d.Messages.SMS(r.Context(), by, message.SMS{To: to, Text: text})
+	}
+	if err != nil {
+		return atProof(err, "to")
 	}
 	return writeDone(w, r)
 }

@@ -222,8 +222,8 @@ func (d *Dialect) setMFA(w http.ResponseWriter, r *http.Request, by staff.By, q 
 		return numbered{identity.Invalid.In("sms", "is required"), badNumber}
 	case factor.Kind == identity.SMSCode && q.flag("startValidation"):
 		named(r, "startSubscriberSMS")
-		if err := d.Phones.StartProof(r.Context(), by.Caller, by.SubjectID, number); err != nil {
-			return atProof(err)
+		if err := d.Phones.StartProof(r.Context(), by.Caller, number); err != nil {
+			return atProof(err, "sms")
 		}
 		return writeDone(w, r)
 	case factor.Kind == identity.SMSCode:
@@ -234,8 +234,8 @@ func (d *Dialect) setMFA(w http.ResponseWriter, r *http.Request, by staff.By, q 
 		if !q.flag("completeValidation") || code == "" {
 			return identity.Invalid.Because("with startValidation a code is sent; completeValidation and challengeCode bring it back")
 		}
-		if err := d.Phones.CompleteProof(r.Context(), by.Caller, by.SubjectID, number, strings.TrimSpace(code)); err != nil {
-			return atProof(err)
+		if err := d.Phones.CompleteProof(r.Context(), by.Caller, number, strings.TrimSpace(code)); err != nil {
+			return atProof(err, "sms")
 		}
 	}
 	p, err := d.Staff.Change(r.Context(), by, by.SubjectID, staff.Change{Kind: d.people(), Factor: &factor})
@@ -245,15 +245,16 @@ func (d *Dialect) setMFA(w http.ResponseWriter, r *http.Request, by staff.By, q 
 	return writeJSON(w, http.StatusOK, mfaOf(&p))
 }
 
-// atProof: what is wrong with a number, or with the code that was sent to it, is a 400 (openwifi.md 2.6).
-func atProof(err error) error {
+// atProof: what is wrong with a number, or with the code that was sent to it, is a 400 (openwifi.md 1.11, 2.6). The field is the body's
+// name of the number.
+func atProof(err error, field string) error {
 	switch {
 	case errors.Is(err, phone.ErrShut):
 		return numbered{err, smsOff}
 	case errors.Is(err, identity.BadCode):
 		return &at{err, answer{400, 0, notChecked, "The code is wrong or too late.", true}}
-	case errors.Is(err, identity.Invalid):
-		return numbered{identity.Invalid.In("sms", identity.Describe(err).Public), badNumber}
+	case errors.Is(err, identity.Invalid) && identity.Describe(err).Field == phone.FieldNumber:
+		return numbered{phone.In(field, err), badNumber}
 	}
 	return err
 }

@@ -1064,8 +1064,10 @@ func (h *house) state(t testing.TB) string {
 			return err
 		}
 		change, err := r.LastChange(ctx)
-		fmt.Fprintf(&out, "\n%+v\n%+v\n%d", sessions, messages, change)
-		return err
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(&out).Encode([]any{sessions, messages, change})
 	})
 	return out.String()
 }

@@ -272,3 +272,36 @@ func TestAvatarRights(t *testing.T) {
 		t.Errorf("%d cells tried", tried)
 	}
 }
+
+// Whatever form a file comes in: it is taken, or it is a bad request that writes nothing.
+func FuzzUpload(f *testing.F) {
+	h := newHouse(f)
+	h.world(f)
+	token := h.signedIn(f, "ines@example.com", "Harbour-42").Access
+	const form = "multipart/form-data; boundary=b"
+	file := "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n" + drawing + "\r\n"
+	f.Add("image/svg+xml", drawing)
+	f.Add(form, file+"--b--\r\n")
+	f.Add(form, file+file+"--b--\r\n")
+	f.Add(form, strings.Repeat("--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n", 17)+"--b--\r\n")
+	f.Add(form, "--b\r\nContent-Transfer-Encoding: base64\r\n\r\n")
+	f.Add("multipart/mixed", file)
+	f.Fuzz(func(t *testing.T, mediaType, body string) {
+		r := newRequest("POST", "/api/v1/avatar/"+ines, "", body)
+		r.Header["Authorization"], r.Header["Content-Type"] = []string{"Bearer " + token}, []string{mediaType}
+		before, feed := h.lastEvent(t), h.lastChange(t)
+		w := serve(h.public, r)
+		switch w.Code {
+		case http.StatusOK:
+		case http.StatusBadRequest:
+			if h.lastEvent(t) != before || h.lastChange(t) != feed {
+				t.Errorf("%q %q: refused, and written all the same", mediaType, body)
+			}
+		default:
+			t.Errorf("%q %q: %d %s", mediaType, body, w.Code, w.Body)
+		}
+		if !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%q %q: %s", mediaType, body, w.Body)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gatehouse/internal/core/message"
+	"gatehouse/internal/core/staff"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 )
@@ -17,8 +18,8 @@ func (d *Dialect) sendRoutes() []httpkit.Route { return d.sendsFor(d.by) }
 // sendsFor are those that the internal listener has too, where another service may ask.
 func (d *Dialect) sendsFor(asks asker) []httpkit.Route {
 	return []httpkit.Route{
-		d.route(http.MethodPost, base+"/email", "sendEmail", func(w http.ResponseWriter, r *http.Request) error { return d.email(w, r, asks) }),
-		d.route(http.MethodPost, base+"/sms", "sendSMS", func(w http.ResponseWriter, r *http.Request) error { return d.sms(w, r, asks) }),
+		d.route(http.MethodPost, base+"/email", "sendEmail", d.asking(asks, d.email)),
+		d.route(http.MethodPost, base+"/sms", "sendSMS", d.asking(asks, d.sms)),
 	}
 }
 
@@ -26,11 +27,7 @@ func (d *Dialect) sendsFor(asks asker) []httpkit.Route {
 var noMail = answer{503, 0, 0, "Mail is not configured here.", true}
 
 // email answers POST /email.
-func (d *Dialect) email(w http.ResponseWriter, r *http.Request, asks asker) error {
-	by, err := asks(r)
-	if err != nil {
-		return err
-	}
+func (d *Dialect) email(w http.ResponseWriter, r *http.Request, by staff.By, _ query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -51,15 +48,7 @@ func (d *Dialect) email(w http.ResponseWriter, r *http.Request, asks asker) erro
 
 // sms answers POST /sms: a code to a number, the code back, or free text. Who has it in her hands she proves herself: another service
 // and a key of hers send text only.
-func (d *Dialect) sms(w http.ResponseWriter, r *http.Request, asks asker) error {
-	by, err := asks(r)
-	if err != nil {
-		return err
-	}
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
+func (d *Dialect) sms(w http.ResponseWriter, r *http.Request, by staff.By, q query) error {
 	body, err := bodyOf(r)
 	if err != nil {
 		return err
@@ -101,9 +90,7 @@ func (d *Dialect) sms(w http.ResponseWriter, r *http.Request, asks asker) error 
 func (o *object) neededTexts(name string) []string {
 	raw, given := o.fields[name]
 	if !given || string(raw) == "null" {
-		if o.mistake == nil {
-			o.mistake = identity.Invalid.In(name, "is required")
-		}
+		o.fail(identity.Invalid.In(name, "is required"))
 		return nil
 	}
 	var texts []*string
@@ -113,9 +100,7 @@ func (o *object) neededTexts(name string) []string {
 	list := make([]string, 0, len(texts))
 	for _, t := range texts {
 		if t == nil {
-			if o.mistake == nil {
-				o.mistake = identity.Invalid.In(name, "must be a list of strings")
-			}
+			o.fail(identity.Invalid.In(name, "must be a list of strings"))
 			return nil
 		}
 		list = append(list, *t)

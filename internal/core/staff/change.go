@@ -280,7 +280,7 @@ func (s *Service) judge(ctx context.Context, r identity.Reader, by By, id identi
 			return p, err
 		}
 	}
-	if (p.self || by.Acting()) && (in.Password != nil || in.Factor != nil || in.ResetFactors) {
+	if (p.self || by.Acting()) && (in.Password != nil || asked(in.MailReset) || in.Factor != nil || in.ResetFactors) {
 		return p, by.Herself()
 	}
 	return p, nil

@@ -123,6 +123,7 @@ func TestKeysLeaveCredentialsAlone(t *testing.T) {
 		{"PUT", user, `{"userTypeProprietaryInfo":{"mobiles":[{"number":"+15145550100"}],"mfa":{"enabled":true,"method":"sms"}}}`},
 		{"PUT", user, `{"userTypeProprietaryInfo":{"mfa":{"enabled":true,"method":"authenticator"}}}`},
 		{"PUT", user + "?resetMFA=true", `{}`},
+		{"PUT", user + "?forgotPassword=true", `{}`},
 		{"DELETE", user, ""},
 		{"GET", "/api/v1/totp", ""},
 		{"PUT", "/api/v1/totp?index=1&value=" + h.Code(), ""},

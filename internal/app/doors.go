@@ -27,7 +27,9 @@ type Doors struct {
 }
 
 // doorRules are what contracts demand of new passwords besides the security policy.
-var doorRules = map[identity.Door]identity.PasswordRule{nx.Door: nx.PasswordRule, openwifi.Door: openwifi.PasswordRule, openwifi.SubscriberDoor: openwifi.PasswordRule}
+var doorRules = map[identity.Door]identity.PasswordRule{
+	nx.Door: nx.PasswordRule, openwifi.Door: openwifi.PasswordRule, openwifi.SubscriberDoor: openwifi.PasswordRule,
+}
 
 // founder is what a door keeps of the membership of somebody who registered with an organisation of her own.
 var founder = identity.Attributes{titan.Door: titan.Owner}

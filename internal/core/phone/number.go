@@ -37,7 +37,13 @@ func Parse(typed string) (string, error) {
 	case phonenumbers.PREMIUM_RATE, phonenumbers.SHARED_COST:
 		return "", identity.Invalid.In(FieldNumber, "is a number that costs its caller")
 	}
-	return phonenumbers.Format(n, phonenumbers.E164), nil
+	number := phonenumbers.Format(n, phonenumbers.E164)
+	// The library takes zeros away that callers inside a country dial. Where it would take more from what it gives, the number
+	// could be read as two, and the counts of messages to it with them.
+	if again, err := phonenumbers.Parse(number, phonenumbers.UNKNOWN_REGION); err != nil || phonenumbers.Format(again, phonenumbers.E164) != number {
+		return "", errImpossible
+	}
+	return number, nil
 }
 
 var errImpossible = identity.Invalid.In(FieldNumber, "is not a possible phone number")

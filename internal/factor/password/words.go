@@ -27,6 +27,9 @@ var wordLines = sync.OnceValue(func() []uint32 {
 // lookUp finds a folded word. rank is how many words are about as frequent or more; longer says whether some longer word
 // begins with it, so that a search for ever longer words knows when to stop.
 func lookUp(word string) (rank float64, common, longer bool) {
+	if strings.IndexByte(word, '\t') >= 0 {
+		return 0, false, false // what parts a word from its rank in the list stands in no word
+	}
 	lines := wordLines()
 	count := len(lines) - 1
 	line := func(i int) string { return wordList[lines[i] : lines[i+1]-1] }

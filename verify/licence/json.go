@@ -22,53 +22,69 @@ func object(data []byte) (map[string]json.RawMessage, error) {
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, errors.New("not a JSON object")
 	}
-	if err := walk(d, '{', 1); err != nil {
-		return nil, err
+	members := map[string]json.RawMessage{}
+	for {
+		name, err := d.Token()
+		if err != nil {
+			return nil, errors.New("not JSON")
+		}
+		if name == json.Delim('}') {
+			break
+		}
+		start := d.InputOffset()
+		if err := value(d, 1); err != nil {
+			return nil, err
+		}
+		if _, twice := members[name.(string)]; twice {
+			return nil, fmt.Errorf("%.40q stands twice", name)
+		}
+		members[name.(string)] = bytes.TrimLeft(data[start:d.InputOffset()], ": \t\r\n")
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("something follows the JSON object")
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
-		return nil, errors.New("not JSON")
-	}
 	return members, nil
 }
 
-// walk reads to the end of an object or array that was opened, and refuses a name given twice at any depth.
-func walk(d *json.Decoder, opened json.Delim, depth int) error {
+// value reads one value to its end, and refuses a name given twice at any depth of it.
+func value(d *json.Decoder, depth int) error {
 	if depth > maxDepth {
 		return errors.New("nested too deep")
 	}
-	var names map[string]bool
-	if opened == '{' {
-		names = map[string]bool{}
+	t, err := d.Token()
+	if err != nil {
+		return errors.New("not JSON")
 	}
-	name := opened == '{'
-	for {
-		t, err := d.Token()
-		if err != nil {
-			return errors.New("not JSON")
-		}
-		delim, isDelim := t.(json.Delim)
-		switch {
-		case isDelim && (delim == '}' || delim == ']'):
-			return nil
-		case name:
-			text, _ := t.(string)
-			if names[text] {
-				return fmt.Errorf("%q stands twice", text)
+	switch t {
+	case json.Delim('{'):
+		names := map[string]bool{}
+		for {
+			name, err := d.Token()
+			if err != nil {
+				return errors.New("not JSON")
 			}
-			names[text] = true
-			name = false
-			continue
-		case isDelim:
-			if err := walk(d, delim, depth+1); err != nil {
+			if name == json.Delim('}') {
+				return nil
+			}
+			if names[name.(string)] {
+				return fmt.Errorf("%.40q stands twice", name)
+			}
+			names[name.(string)] = true
+			if err := value(d, depth+1); err != nil {
 				return err
 			}
 		}
-		name = opened == '{'
+	case json.Delim('['):
+		for d.More() {
+			if err := value(d, depth+1); err != nil {
+				return err
+			}
+		}
+		if _, err := d.Token(); err != nil {
+			return errors.New("not JSON")
+		}
 	}
+	return nil
 }
 
 // fields reads members and keeps the first error.

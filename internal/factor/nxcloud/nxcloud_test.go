@@ -590,6 +590,40 @@ func TestBreakerInParallel(t *testing.T) {
 	}
 }
 
+// The test's cloud takes the code along with the password, as some of the vendor's samples send it.
+func TestCloudTakesCodeWithPassword(t *testing.T) {
+	b := newBench(t, 0)
+	ask := func(code string) (int, map[string]any) {
+		body, err := json.Marshal(map[string]string{
+			"grant_type": "password", "response_type": "token", "client_id": "3rdParty", "username": "bob@example.test", "password": password.Reveal(), "mfaCode": code,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.cloud.URL+"/cdb/oauth2/token", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Body.Close()
+		var out map[string]any
+		if err := json.NewDecoder(w.Body).Decode(&out); err != nil {
+			t.Fatal(err)
+		}
+		return w.StatusCode, out
+	}
+	code := b.code(t)
+	if status, out := ask(code); status != 200 || out["error"] != nil || out["access_token"] == "" {
+		t.Errorf("%d %v", status, out)
+	}
+	if status, _ := ask(code); status != 401 {
+		t.Errorf("a code twice: %d", status)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	now, log := time.Now, slog.Default()
 	for name, o := range map[string]nxcloud.Options{

@@ -279,6 +279,7 @@ func TestGarbage(t *testing.T) {
 		"an expiry below zero":       nxcloudtest.Answer(200, `{"access_token":"nxcdb-1","expires_in":-1}`),
 		"a scope that is no text":    nxcloudtest.Answer(200, `{"access_token":"nxcdb-1","scope":[]}`),
 		"too much":                   nxcloudtest.Answer(200, `{"access_token":"nxcdb-1","x":"`+strings.Repeat("x", 64<<10)+`"}`),
+		"too much behind the tokens": nxcloudtest.Answer(200, "{"+good+"}"+strings.Repeat(" ", 64<<10)),
 		"half":                       nxcloudtest.Cut,
 		"500":                        nxcloudtest.Answer(500, `{"resultCode":"dbError"}`),
 		"503":                        nxcloudtest.Answer(503, ""),
@@ -448,13 +449,15 @@ func TestLate(t *testing.T) {
 	want(t, "after the deadline", err, identity.Unavailable)
 
 	// A silent first try leaves time for a second one.
-	b = newBench(t, 900*time.Millisecond)
+	b = newBench(t, 1500*time.Millisecond)
 	g, err := b.Password(t.Context(), "ada@example.test", password, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.cloud.Fail(nxcloudtest.AccountOp, 1, b.cloud.Silent)
-	if a, err := b.Account(t.Context(), g.Access); err != nil || a.ID != "a-1" {
+	operation, end := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer end()
+	if a, err := b.Account(operation, g.Access); err != nil || a.ID != "a-1" {
 		t.Errorf("%+v, %v", a, err)
 	}
 

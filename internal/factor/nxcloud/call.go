@@ -45,7 +45,7 @@ type request struct {
 // call makes a request, again where that is safe, and gives a Kind: of the refusal, or identity.Unavailable.
 func (c *Client) call(ctx context.Context, r request) error {
 	if r.body == nil && !isToken(r.token.Reveal()) {
-		return r.refused(http.StatusUnauthorized, reason{}).Wrap(fmt.Errorf("Nx Cloud, %s: not a text that can be a token", r.op))
+		return r.refused(http.StatusUnauthorized, reason{}).Wrap(fmt.Errorf("the Nx Cloud, %s: not a text that can be a token", r.op))
 	}
 	n := 1
 	if r.again {
@@ -74,7 +74,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 func (c *Client) try(ctx context.Context, r request) (again bool, err error) {
 	wait, ok := c.breaker.enter(c.now())
 	if !ok {
-		return false, unavailable(wait, fmt.Errorf("Nx Cloud, %s: not called, since it did not answer lately", r.op))
+		return false, unavailable(wait, fmt.Errorf("the Nx Cloud, %s: not called, since it did not answer lately", r.op))
 	}
 	verdict := failed
 	defer func() {
@@ -108,7 +108,7 @@ func (c *Client) try(ctx context.Context, r request) (again bool, err error) {
 		return false, c.senseless(ctx, r, status, errors.New("it redirects, which is not followed; name the address where it really answers"))
 	case status == http.StatusTooManyRequests:
 		verdict = answered
-		return false, unavailable(retryAfter(header), fmt.Errorf("Nx Cloud, %s: it has too many calls", r.op))
+		return false, unavailable(retryAfter(header), fmt.Errorf("the Nx Cloud, %s: it has too many calls", r.op))
 	case status >= 400 && status < 500:
 		// It answers, and what somebody typed may have brought this about: nobody may shut the others out in this way.
 		verdict = answered
@@ -182,7 +182,7 @@ func bare(err error) error {
 // senseless logs an answer that is neither yes nor no. What it said stays out: it may quote what was sent.
 func (c *Client) senseless(ctx context.Context, r request, status int, err error) error {
 	c.log.WarnContext(ctx, "Nx Cloud does not answer as it should", "call", r.op, "status", status, "err", err)
-	return unavailable(0, fmt.Errorf("Nx Cloud, %s, status %d: %w", r.op, status, err))
+	return unavailable(0, fmt.Errorf("the Nx Cloud, %s, status %d: %w", r.op, status, err))
 }
 
 func unavailable(wait time.Duration, err error) error {
@@ -227,7 +227,7 @@ func refusal(r request, status int, data []byte) error {
 	case "accountNotActivated":
 		kind = identity.Unverified
 	}
-	return kind.Wrap(fmt.Errorf("Nx Cloud, %s: refused with status %d, %.40q", r.op, status, why.code))
+	return kind.Wrap(fmt.Errorf("the Nx Cloud, %s: refused with status %d, %.40q", r.op, status, why.code))
 }
 
 func decode(r request, data []byte) error {

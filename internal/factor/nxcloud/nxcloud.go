@@ -50,10 +50,10 @@ type Client struct {
 func New(o Options) (*Client, error) {
 	base, err := url.Parse(o.Base)
 	if err != nil || base.Scheme != "https" && base.Scheme != "http" || base.Host == "" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
-		return nil, errors.New("Nx Cloud: the base must be an http or https URL of a host, without user and query")
+		return nil, errors.New("the Nx Cloud: the base must be an http or https URL of a host, without user and query")
 	}
 	if o.Now == nil || o.Log == nil || o.ClientID == "" {
-		return nil, errors.New("Nx Cloud: a client id, a clock and a log are needed")
+		return nil, errors.New("the Nx Cloud: a client id, a clock and a log are needed")
 	}
 	c := &Client{base: base, clientID: o.ClientID, http: &http.Client{}, timeout: cmp.Or(o.Timeout, 4*time.Second), now: o.Now, log: o.Log}
 	if o.HTTP != nil {

@@ -92,7 +92,8 @@ const (
 	ClientChanged     ChangeKind = "client"
 	PolicyChanged     ChangeKind = "policy" // a policy, or which organisation or subject has which
 	ServicesChanged   ChangeKind = "services"
-	LevelsChanged     ChangeKind = "levels" // log levels
+	LevelsChanged     ChangeKind = "levels"    // log levels
+	ProvidersChanged  ChangeKind = "providers" // identity providers
 	// EverythingChanged is never stored: a tail that lost its place tells its listeners to forget all they cached.
 	EverythingChanged ChangeKind = "all"
 )

@@ -41,6 +41,7 @@ var staffWords = openwifi.Words
 func (h *House) rules() map[identity.Door]session.Rules {
 	rules := map[identity.Door]session.Rules{
 		nx.Door:                 nx.Rules(h.Config.Nx),
+		nx.CloudDoor:            nx.CloudRules(h.Config.Nx),
 		insights.Door:           insights.Rules(h.Config.Insights),
 		titan.Door:              titan.Rules(h.Config.Titan),
 		openwifi.Door:           openwifi.Rules(h.Config.OpenWiFi),
@@ -68,7 +69,7 @@ func (h *House) doors(ctx context.Context) error {
 			Issuer: h.Config.Issuer, Prefix: h.Config.Nx.Prefix, Origins: h.Config.Nx.CORSOrigins,
 			StrengthPerMinute: h.Config.Limits.NxStrengthPerMinute, Keys: h.Ring,
 			SignIn: h.SignIn, SignUp: h.SignUp, Sessions: h.Sessions, Recovery: h.Recovery, Profiles: h.Profiles, Manage: h.Manage,
-			Services: map[string]func(context.Context) error{"Database": h.Store.Ping, "Mail": h.mailUp}, Log: logs.In(h.log, logs.Doors), Now: h.now,
+			Cloud: h.Cloud, RedirectURLs: h.Config.Nx.RedirectURLs, Services: h.nxServices(), Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		Insights: &insights.Dialect{
 			Issuer: h.Config.Issuer, Origins: h.Config.Insights.CORSOrigins, Keys: h.Ring,
@@ -94,7 +95,7 @@ func (h *House) doors(ctx context.Context) error {
 		},
 	}
 	// Cheapest to recognise first; which doors are open does not matter: a token is what it is.
-	h.Grants.Forms = append([]token.Form{h.Doors.OIDC.Form(), h.Doors.Insights.Form(), h.Doors.Titan.Form(), h.Doors.Nx.Form()}, h.Doors.OpenWiFi.Forms()...)
+	h.Grants.Forms = append([]token.Form{h.Doors.OIDC.Form(), h.Doors.Insights.Form(), h.Doors.Titan.Form(), h.Doors.Nx.Form(), nx.CloudForm{}}, h.Doors.OpenWiFi.Forms()...)
 	return nil
 }
 
@@ -111,6 +112,9 @@ func (h *House) mount() []httpkit.Door {
 		Name: nx.Door, Routes: h.Doors.Nx.Routes(), Claims: nx.Claims, Wrap: h.Doors.Nx.Wrap,
 		NotFound: h.Doors.Nx.NotFound, MethodNotAllowed: h.Doors.Nx.MethodNotAllowed,
 	})
+	if h.Cloud.Upstream == nil { // else that one is the cloud
+		open(h.Config.Nx.Door, h.Doors.Nx.CloudRoutes())
+	}
 	open(h.Config.Insights.Door, h.Doors.Insights.Routes())
 	open(h.Config.Titan.Door, h.Doors.Titan.Routes())
 	open(h.Config.OpenWiFi.Door, h.Doors.OpenWiFi.Routes())
@@ -127,6 +131,20 @@ func (h *House) mountServices() []httpkit.Door {
 	d := h.Doors.OpenWiFi.ServiceRoutes()
 	d.Prefix = c.Prefix
 	return []httpkit.Door{d}
+}
+
+// nxServices are the parts of the house that the Nx door's status names.
+func (h *House) nxServices() map[string]func(context.Context) error {
+	parts := map[string]func(context.Context) error{"Database": h.Store.Ping, "Mail": h.mailUp}
+	if up := h.Cloud.Upstream; up != nil {
+		parts["NxCloud"] = func(context.Context) error {
+			if !up.Reachable() {
+				return identity.Unavailable.Because("the Nx Cloud did not answer lately")
+			}
+			return nil
+		}
+	}
+	return parts
 }
 
 // mailUp says whether mail that should leave does: nothing is waiting for long.

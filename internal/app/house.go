@@ -2,12 +2,14 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"slices"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/apikey"
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/cloud"
 	"gatehouse/internal/core/credential"
 	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/federation"
@@ -34,7 +37,9 @@ import (
 	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
+	"gatehouse/internal/dialect/nx"
 	"gatehouse/internal/factor/federated"
+	"gatehouse/internal/factor/nxcloud"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/factor/totp"
@@ -92,6 +97,7 @@ type House struct {
 
 	Federation *federation.Service
 	Providers  *federated.Service
+	Cloud      *cloud.Service
 	Doors      Doors
 
 	now      func() time.Time
@@ -234,12 +240,40 @@ func (h *House) core(o Options) error {
 	h.Federation = &federation.Service{
 		Store: h.Store, Manage: h.Manage, SignIn: h.SignIn, Sessions: h.Sessions, Providers: h.Providers, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand,
 	}
+	if err := h.cloud(); err != nil {
+		return err
+	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
 	h.System = &system.Service{
 		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Staff: h.Staff, Outbox: h.Outbox, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
 	}
 	return nil
+}
+
+// cloud builds the way in by an Nx Cloud's accounts: those of the upstream that is configured, else this house's own people.
+func (h *House) cloud() error {
+	log := logs.In(h.log, logs.Doors)
+	h.Cloud = &cloud.Service{
+		ClientID: cmp.Or(h.Config.Nx.ClientID, "gatehouse"), Store: h.Store, SignIn: h.SignIn, Sessions: h.Sessions, Manage: h.Manage,
+		Federation: h.Federation, Audit: h.Audit, Box: h.Box, Log: log, Now: h.now, Rand: h.rand,
+		Door: nx.CloudDoor, Form: nx.CloudForm{}, Systems: nx.Systems,
+	}
+	base := h.Config.Nx.Upstream
+	if base == "" {
+		return nil
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		return err
+	}
+	// The operator named it, so it may stand in his own network.
+	named := outbound.HostPort(u.Scheme, u.Hostname(), u.Port())
+	h.Cloud.Upstream, err = nxcloud.New(nxcloud.Options{
+		Base: base, ClientID: h.Cloud.ClientID, Now: h.now, Log: log,
+		HTTP: outbound.Client(outbound.Options{Inside: func(hostport string) bool { return hostport == named }, MaxBody: 5 << 20}),
+	})
+	return err
 }
 
 // offers says whether a sign-in can ask for a second factor of a kind: one that it cannot ask for would be no protection.
@@ -260,13 +294,13 @@ func (h *House) delivery() error {
 	bounds.PerHour = h.Config.SMSPerHour
 	h.Outbox = &deliver.Outbox{Store: h.Store, Box: h.Box, Templates: templates, Bounds: bounds, Now: h.now, Rand: h.rand}
 	h.Worker = &deliver.Worker{Outbox: h.Outbox, Owner: h.node, Log: h.Audit, Senders: map[identity.Channel]deliver.Sender{identity.Webhook: deliver.NewHook(nil)}}
-	if url := h.Config.SMTPURL; url != "" {
-		mailer, err := deliver.NewMailer(url, h.Config.MailFrom, nil)
+	if to := h.Config.SMTPURL; to != "" {
+		mailer, err := deliver.NewMailer(to, h.Config.MailFrom, nil)
 		wrong = errors.Join(wrong, err)
 		h.Worker.Senders[identity.Mail] = mailer
 	}
-	if url := h.Config.SMSURL; url != "" {
-		texter, err := deliver.NewTexter(url, h.Config.SMSFrom, nil)
+	if to := h.Config.SMSURL; to != "" {
+		texter, err := deliver.NewTexter(to, h.Config.SMSFrom, nil)
 		wrong = errors.Join(wrong, err)
 		h.Worker.Senders[identity.SMS] = texter
 	}

@@ -99,6 +99,9 @@ type Nx struct {
 	RefreshLife  time.Duration
 	RememberLife time.Duration
 	RefreshGrace time.Duration
+
+	CloudAccessLife  time.Duration
+	CloudRefreshLife time.Duration
 }
 
 // Insights configures the Insights door.

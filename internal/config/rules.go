@@ -39,6 +39,7 @@ var rules = []rule{
 		return nil
 	}},
 	notBefore("nx.refresh_life", "nx.access_life", func(c *Config) (longer, shorter time.Duration) { return c.Nx.RefreshLife, c.Nx.AccessLife }),
+	notBefore("nx.cloud_refresh_life", "nx.cloud_access_life", func(c *Config) (longer, shorter time.Duration) { return c.Nx.CloudRefreshLife, c.Nx.CloudAccessLife }),
 	notBefore("nx.remember_life", "nx.refresh_life", func(c *Config) (longer, shorter time.Duration) { return c.Nx.RememberLife, c.Nx.RefreshLife }),
 	notBefore("insights.refresh_life", "insights.access_life", func(c *Config) (longer, shorter time.Duration) {
 		return c.Insights.RefreshLife, c.Insights.AccessLife
@@ -85,7 +86,7 @@ type mount struct {
 
 func (c *Config) mounts() []mount {
 	return []mount{
-		{"nx", c.Nx.Door, []string{"/auth"}},
+		{"nx", c.Nx.Door, []string{"/auth", "/cdb"}},
 		{"insights", c.Insights.Door, []string{"/oauth", "/api/v2"}},
 		{"titan", c.Titan.Door, []string{"/auth"}},
 		{"openwifi", c.OpenWiFi.Door, []string{"/api/v1"}},

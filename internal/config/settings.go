@@ -87,7 +87,7 @@ var settings = slices.Concat(
 	[]setting{
 		row("nx.upstream", "", "Base URL of an Nx Cloud that knows the Nx accounts. Empty = built in (nx.md 5.3).",
 			func(c *Config) *string { return &c.Nx.Upstream }, baseURL()),
-		row("nx.client_id", "", "Client id of the Nx sign-in (nx.md 5.2).",
+		row("nx.client_id", "", "Client id of the Nx sign-in (nx.md 5.2). Empty = `gatehouse`.",
 			func(c *Config) *string { return &c.Nx.ClientID }, text("a client id")),
 		row("nx.redirect_urls", "", "Where browsers may be sent back to (nx.md 5.2).",
 			func(c *Config) *[]string { return &c.Nx.RedirectURLs }, listOf(webURL())),
@@ -101,6 +101,10 @@ var settings = slices.Concat(
 			func(c *Config) *time.Duration { return &c.Nx.RememberLife }, duration(time.Hour+time.Second, year)),
 		row("nx.refresh_grace", "60s", "How long a spent refresh token gets the same answer again.",
 			func(c *Config) *time.Duration { return &c.Nx.RefreshGrace }, duration(0, 5*time.Minute)),
+		row("nx.cloud_access_life", "1h", "Life of an access token of Nx Cloud's own calls, `/cdb` (nx.md 5.3).",
+			func(c *Config) *time.Duration { return &c.Nx.CloudAccessLife }, duration(2*time.Minute, 30*day)),
+		row("nx.cloud_refresh_life", "720h", "Life of a refresh token of Nx Cloud's own calls.",
+			func(c *Config) *time.Duration { return &c.Nx.CloudRefreshLife }, duration(time.Hour, year)),
 	},
 
 	door("insights", "", func(c *Config) *Door { return &c.Insights.Door }),

@@ -78,6 +78,7 @@ type Start struct {
 	Remember       bool
 	KeepsSpent     bool
 	Attributes     []byte
+	Until          time.Time // the end at the latest, for one that rests on another; zero: as the rules say
 }
 
 // Begin creates the session in the transaction of what proved the person.
@@ -107,6 +108,9 @@ func (s *Service) Begin(ctx context.Context, tx identity.Tx, in Start) (identity
 		Address: in.Caller.Address, UserAgent: audit.Line(in.Caller.UserAgent, 256), Attributes: in.Attributes,
 		PreviousSignIn: in.Subject.LastSignInAt, AuthenticatedAt: now, CreatedAt: now, RefreshedAt: now, SeenAt: now,
 		IdleTTL: tighter(idle, in.Policy.SessionIdle), ExpiresAt: now.Add(tighter(ttl, in.Policy.SessionMax)), AbsoluteAt: now.Add(tighter(max(ttl, rules.MaxTTL), in.Policy.SessionMax)),
+	}
+	if !in.Until.IsZero() {
+		session.ExpiresAt, session.AbsoluteAt = earlier(session.ExpiresAt, in.Until), earlier(session.AbsoluteAt, in.Until)
 	}
 	if err := tx.CreateSession(ctx, session); err != nil {
 		return identity.Session{}, err
@@ -258,6 +262,24 @@ func (s *Service) EnterIn(ctx context.Context, tx identity.Tx, caller identity.C
 		Action: "session.enter", SubjectID: session.SubjectID, SessionID: id, OrganisationID: organisation,
 		Before: map[string]any{"organisation": before}, After: map[string]any{"organisation": organisation, "amr": session.AMR},
 	})
+}
+
+// RenewIn gives a session a new generation because its holder has just proven again who she is, inside another verb's transaction.
+func (s *Service) RenewIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SessionID) (identity.Session, error) {
+	now := s.Now()
+	session, err := s.MayEnterIn(ctx, tx, caller, id, "")
+	if err != nil {
+		return session, err
+	}
+	session.AuthenticatedAt = now
+	if err := tx.UpdateSession(ctx, session); err != nil {
+		return session, err
+	}
+	renewed, err := s.advance(ctx, tx, session, now)
+	if err != nil {
+		return session, err
+	}
+	return renewed, s.Log.Record(ctx, tx, caller, audit.Entry{Action: "session.renew", SubjectID: session.SubjectID, SessionID: id, OrganisationID: session.OrganisationID})
 }
 
 // MayEnterIn gives a session that is alive and may enter the organisation, or Enter's refusal.

@@ -122,13 +122,19 @@ type PasswordInput struct {
 	Demand func(identity.Organisation) identity.Demand
 	// OwnDemand reads the same off the person, for a door at which she asks for it herself. May be nil.
 	OwnDemand func(identity.Subject) identity.Demand
+	// Admit is asked once the password is right, in the transaction: may she have what the door was asked for, and does that want a
+	// second factor? May be nil.
+	Admit func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error)
+	// Hand has the machine end with a one-time token for another way in, bound to what it says, instead of a session. May be nil.
+	Hand *Bound
 }
 
-// Outcome is where the machine stands. Exactly one of Session.ID and Ticket is set.
+// Outcome is where the machine stands. Exactly one of Session.ID, Ticket and Token is set.
 type Outcome struct {
 	Subject identity.Subject
 	Session identity.Session // signed in
 	Ticket  *Ticket          // more to do
+	Token   identity.Secret  // for Token, where the door asked for one
 }
 
 // Ticket is what its holder may know.
@@ -166,6 +172,8 @@ type intent struct {
 	PasswordVersion int64                   `json:"password_version"`   // 0: she has none
 	Offers          []offer                 `json:"offers,omitempty"`
 	Enters          identity.SessionID      `json:"enters,omitempty"` // a session that goes on in Org, instead of a new one
+	Hand            *Bound                  `json:"hand,omitempty"`   // a one-time token, instead of a session
+	Until           time.Time               `json:"until,omitzero"`   // the session's end at the latest
 }
 
 type offer struct {
@@ -208,6 +216,7 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 	todo := intent{
 		LoginKey: key, ClientID: in.ClientID, Scopes: in.Scopes, Remember: in.Remember, KeepsSpent: in.KeepsSpent,
 		Attributes: in.Attributes, Org: who.landing, AMR: []string{"pwd"}, Steps: in.Steps, TicketForm: in.TicketForm, TicketTTL: in.TicketTTL,
+		Hand: in.Hand,
 	}
 	if match {
 		if rehash {
@@ -249,6 +258,11 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 		}
 		if refusal, err = s.admit(ctx, tx, in.Caller, who.context.Subject.ID, todo.PasswordVersion); err != nil {
 			return err
+		}
+		if refusal == nil && in.Admit != nil {
+			if refusal, err = s.admitted(ctx, tx, in.Admit, who.context.Subject, &todo); err != nil {
+				return err
+			}
 		}
 		if refusal == nil {
 			refusal = weak
@@ -425,6 +439,17 @@ func (s *Service) admit(ctx context.Context, r identity.Reader, caller identity.
 	return nil, err
 }
 
+// admitted asks the door whether she may have what it was asked for.
+func (s *Service) admitted(ctx context.Context, r identity.Reader, ask func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error), who identity.Subject, todo *intent) (refusal, err error) {
+	demand, err := ask(ctx, r, who)
+	if err != nil && refuses(err) {
+		return err, nil
+	}
+	// Whoever has proven one already has what is demanded.
+	todo.NeedsProof = todo.NeedsProof || demand == identity.FactorNeeded && !slices.Contains(todo.AMR, "mfa")
+	return nil, err
+}
+
 // proceed goes on from a proven first factor: change, proof, or session.
 func (s *Service) proceed(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
 	if todo.NewHash == "" && slices.Contains(todo.AMR, "pwd") && c.Current != nil {
@@ -474,9 +499,12 @@ func (s *Service) finish(ctx context.Context, tx identity.Tx, caller identity.Ca
 			return Outcome{}, nil, err
 		}
 	}
+	if todo.Hand != nil {
+		return s.hand(ctx, tx, caller, c, todo)
+	}
 	begun, err := s.Sessions.Begin(ctx, tx, session.Start{
 		Caller: caller, Subject: c.Subject, Policy: c.Policy, ClientID: todo.ClientID, OrganisationID: todo.Org, AMR: todo.AMR,
-		Scopes: todo.Scopes, Remember: todo.Remember, KeepsSpent: todo.KeepsSpent, Attributes: todo.Attributes,
+		Scopes: todo.Scopes, Remember: todo.Remember, KeepsSpent: todo.KeepsSpent, Attributes: todo.Attributes, Until: todo.Until,
 	})
 	if err != nil {
 		return Outcome{}, nil, err

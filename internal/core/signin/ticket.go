@@ -147,6 +147,8 @@ type ProofInput struct {
 	Ticket TicketRef
 	Kind   identity.CredentialKind // "": whichever offered factor the code is right for
 	Code   string
+	// Begun is called in the transaction in which the session begins. May be nil.
+	Begun func(context.Context, identity.Tx, identity.Session) error
 }
 
 // Proof checks a second factor against its ticket. A wrong code takes a try; the last one ends the ticket. Its refusals are
@@ -203,6 +205,9 @@ func (s *Service) Proof(ctx context.Context, in ProofInput) (Outcome, error) {
 		todo.AMR = append(todo.AMR, amr, "mfa")
 		todo.NeedsProof = false
 		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, todo)
+		if err == nil && refusal == nil && out.Session.ID != "" && in.Begun != nil {
+			err = in.Begun(ctx, tx, out.Session)
+		}
 		return err
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"gatehouse/internal/core/audit"
@@ -15,15 +16,56 @@ import (
 // ProvenElsewhere is the purpose of a ticket that stands for a proof which was made elsewhere: at an identity provider, by a link.
 const ProvenElsewhere = "signin.token"
 
-// proven is what such a ticket remembers.
-type proven struct {
-	AMR []string `json:"amr"`
+// Proven is what such a ticket stands for.
+type Proven struct {
+	AMR   []string `json:"amr"`
+	Bound Bound    `json:"bound,omitzero"`
+	// Password is the version of the password that the proof rests on: with another one the token is worth nothing. 0: on none.
+	Password int64 `json:"password,omitempty"`
+}
+
+// Bound is who may redeem a token, and where the browser that carries it was sent.
+type Bound struct {
+	Client   string        `json:"client"`
+	Redirect string        `json:"redirect"`
+	TTL      time.Duration `json:"ttl"` // of the token
 }
 
 // IssueIn makes a one-time token in the transaction of the proof that it stands for; amr says which that was. The token takes the
 // person to the same steps as a password would, at the same door. It travels in an address, so its life is short.
 func (s *Service) IssueIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, ttl time.Duration, amr ...string) (identity.Secret, error) {
-	data, err := json.Marshal(proven{amr})
+	return s.issueToken(ctx, tx, caller, id, ttl, Proven{AMR: amr})
+}
+
+// DeriveIn is IssueIn for somebody who proves by a session of hers that she signed in before; it must be alive, and her own.
+func (s *Service) DeriveIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SessionID, ttl time.Duration) (identity.Secret, error) {
+	held, err := tx.Session(ctx, id)
+	if errors.Is(err, identity.NotFound) || err == nil && (!held.EndedAt.IsZero() || !s.Now().Before(held.Ends())) {
+		return "", identity.TokenRevoked.Because("the session has ended")
+	}
+	if err != nil {
+		return "", err
+	}
+	if held.ActorID != "" {
+		return "", identity.Denied.Because("not while acting as another person")
+	}
+	said := Proven{AMR: held.AMR}
+	if current, err := tx.Credential(ctx, held.SubjectID, identity.Password); err == nil {
+		said.Password = current.Version
+	} else if !errors.Is(err, identity.NotFound) {
+		return "", err
+	}
+	return s.issueToken(ctx, tx, caller, held.SubjectID, ttl, said)
+}
+
+// hand ends the machine with a token instead of a session.
+func (s *Service) hand(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
+	token, err := s.issueToken(ctx, tx, caller, c.Subject.ID, todo.Hand.TTL, Proven{AMR: todo.AMR, Bound: *todo.Hand, Password: todo.PasswordVersion})
+	return Outcome{Subject: c.Subject, Token: token}, nil, err
+}
+
+func (s *Service) issueToken(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, ttl time.Duration, said Proven) (identity.Secret, error) {
+	data, err := json.Marshal(said)
 	if err != nil {
 		return "", err
 	}
@@ -44,7 +86,7 @@ func (s *Service) IssueIn(ctx context.Context, tx identity.Tx, caller identity.C
 		return "", err
 	}
 	return identity.Secret(secret), s.Log.Record(ctx, tx, caller, audit.Entry{
-		Action: ProvenElsewhere, SubjectID: id, After: map[string]any{"amr": amr},
+		Action: ProvenElsewhere, SubjectID: id, After: map[string]any{"amr": said.AMR},
 	})
 }
 
@@ -52,6 +94,7 @@ func (s *Service) IssueIn(ctx context.Context, tx identity.Tx, caller identity.C
 type TokenInput struct {
 	Caller     identity.Caller
 	Token      identity.Secret
+	From       identity.Door // that issued it; "": the caller's
 	ClientID   identity.ClientID
 	Scopes     []string
 	Remember   bool
@@ -61,12 +104,17 @@ type TokenInput struct {
 	TicketForm TicketForm
 	TicketTTL  time.Duration // 0: the house's
 	Attributes []byte        // the door's own, for the session
+	Until      time.Time     // the session's end at the latest; zero: as the door's rules say
 	// Demand reads a door's own words for "members need a second factor" off the organisation that she lands in. May be nil.
 	Demand func(identity.Organisation) identity.Demand
+	// Bound says whether the token may be redeemed here; nil: only one that is bound to nothing. The refused one is spent.
+	Bound func(Bound) bool
+	// Admit is PasswordInput.Admit.
+	Admit func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error)
 }
 
-// Token takes the first step with a one-time token. A second factor is asked where the policy or the organisation demands one, and
-// not merely because she has one: whoever vouched for her has asked for what it wants. A token that is unknown, spent, stale or
+// Token takes the first step with a one-time token. A second factor is asked where the policy or the organisation demands one and the
+// proof had none, and not merely because she has one: whoever vouched for her has asked for what it wants. A token that is unknown, spent, stale or
 // another door's is BadCredential; the other refusals are Password's.
 func (s *Service) Token(ctx context.Context, in TokenInput) (Outcome, error) {
 	var out Outcome
@@ -76,7 +124,7 @@ func (s *Service) Token(ctx context.Context, in TokenInput) (Outcome, error) {
 		if refusal, err = s.locked(ctx, tx, in.Caller, ""); refusal != nil || err != nil {
 			return err
 		}
-		t, c, err := s.redeem(ctx, tx, in)
+		t, said, c, err := s.redeem(ctx, tx, in)
 		if errors.Is(err, identity.BadCredential) {
 			refusal = err
 			if err := s.countFailure(ctx, tx, in.Caller); err != nil {
@@ -87,13 +135,9 @@ func (s *Service) Token(ctx context.Context, in TokenInput) (Outcome, error) {
 		if err != nil {
 			return err
 		}
-		var said proven
-		if err := json.Unmarshal(t.Data, &said); err != nil {
-			return err
-		}
 		todo := intent{
 			ClientID: in.ClientID, Scopes: in.Scopes, Remember: in.Remember, KeepsSpent: in.KeepsSpent, Attributes: in.Attributes,
-			AMR: said.AMR, Steps: in.Steps, TicketForm: in.TicketForm, TicketTTL: in.TicketTTL,
+			AMR: said.AMR, Steps: in.Steps, TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Until: in.Until,
 			NeedsProof: c.Policy.SecondFactor == identity.FactorNeeded,
 		}
 		if c.Current != nil {
@@ -103,8 +147,14 @@ func (s *Service) Token(ctx context.Context, in TokenInput) (Outcome, error) {
 			todo.Org = land.ID
 			todo.NeedsProof = todo.NeedsProof || in.Demand != nil && in.Demand(land) == identity.FactorNeeded
 		}
+		todo.NeedsProof = todo.NeedsProof && !slices.Contains(todo.AMR, "mfa")
 		if refusal, err = s.admit(ctx, tx, in.Caller, c.Subject.ID, todo.PasswordVersion); err != nil {
 			return err
+		}
+		if refusal == nil && in.Admit != nil {
+			if refusal, err = s.admitted(ctx, tx, in.Admit, c.Subject, &todo); err != nil {
+				return err
+			}
 		}
 		if refusal == nil {
 			out, refusal, err = s.proceed(ctx, tx, in.Caller, c, todo)
@@ -121,29 +171,39 @@ func (s *Service) Token(ctx context.Context, in TokenInput) (Outcome, error) {
 }
 
 // redeem spends the token and reads whom it is about.
-func (s *Service) redeem(ctx context.Context, tx identity.Tx, in TokenInput) (identity.Ticket, credential.Context, error) {
+func (s *Service) redeem(ctx context.Context, tx identity.Tx, in TokenInput) (t identity.Ticket, said Proven, c credential.Context, err error) {
 	refused := identity.BadCredential.Because("this sign-in is unknown, was used already or took too long")
-	t, err := s.ticket(ctx, tx, in.Caller, TicketRef{Secret: in.Token}, ProvenElsewhere)
-	if errors.Is(err, identity.TicketInvalid) {
-		return identity.Ticket{}, credential.Context{}, refused
+	from := in.Caller
+	if in.From != "" {
+		from.Door = in.From
 	}
-	if err != nil {
-		return t, credential.Context{}, err
+	if t, err = s.ticket(ctx, tx, from, TicketRef{Secret: in.Token}, ProvenElsewhere); errors.Is(err, identity.TicketInvalid) {
+		return identity.Ticket{}, said, c, refused
+	} else if err != nil {
+		return t, said, c, err
 	}
 	spent, err := tx.SpendTicket(ctx, t.ID, s.Now())
 	if err != nil {
-		return t, credential.Context{}, err
+		return t, said, c, err
 	}
-	if !spent {
-		return t, credential.Context{}, refused
+	if err := json.Unmarshal(t.Data, &said); err != nil {
+		return t, said, c, err
+	}
+	if !spent || (in.Bound == nil && said.Bound != Bound{}) || in.Bound != nil && !in.Bound(said.Bound) {
+		return t, said, c, refused // whoever shows another's token has stolen it: it stays spent
 	}
 	subject, err := tx.Subject(ctx, t.SubjectID)
 	if errors.Is(err, identity.NotFound) || err == nil && !s.Sessions.Rules[in.Caller.Door].Admits(subject.Kind) {
-		return t, credential.Context{}, refused
+		return t, said, c, refused
 	}
 	if err != nil {
-		return t, credential.Context{}, err
+		return t, said, c, err
 	}
-	c, err := s.Passwords.Load(ctx, tx, subject)
-	return t, c, err
+	if c, err = s.Passwords.Load(ctx, tx, subject); err != nil {
+		return t, said, c, err
+	}
+	if said.Password != 0 && (c.Current == nil || c.Current.Version != said.Password) {
+		return t, said, c, refused // the password was changed since
+	}
+	return t, said, c, nil
 }

@@ -95,6 +95,7 @@ func (d *Dialect) signOut(w http.ResponseWriter, r *http.Request, c call) error 
 	if !ended {
 		return identity.TokenRevoked // another sign-out was first
 	}
+	d.Cloud.Ended(r.Context(), c.live.Session)
 	return writeJSON(w, http.StatusOK, message{
 		AuthorizationInvalid: true, Email: c.live.Subject.Email, Message: "You have signed out. See you soon!", UUID: string(c.live.Subject.ID),
 	})

@@ -1,5 +1,6 @@
-// Package nx is the door for clients of the Nx (once Scailable) authorisation API: signing in and out, refreshing, registering,
-// passwords, and users. README.md says who they are, DIVERGENCES.md where we differ on purpose.
+// Package nx is the door for clients of the Nx (once Scailable) authorisation API: signing in and out, also by accounts of an Nx
+// Cloud, refreshing, registering, passwords, and users. Where this house is that cloud, the package serves the cloud's own calls,
+// too (cdb.go). README.md says who the clients are, DIVERGENCES.md where we differ on purpose.
 package nx
 
 import (
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/cloud"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
@@ -57,6 +59,8 @@ type Dialect struct {
 	Recovery          *recovery.Service
 	Profiles          *profile.Service
 	Manage            *manage.Service
+	Cloud             *cloud.Service
+	RedirectURLs      []string // where browsers may be sent back to from a sign-in page
 	// Services are the parts of the house that the status answer names; each says what is wrong with it.
 	Services map[string]func(context.Context) error
 	Log      *slog.Logger // nil: the default
@@ -91,7 +95,7 @@ type operation struct {
 	deadline time.Duration
 	open     func(*Dialect, http.ResponseWriter, *http.Request) error       // for anybody
 	user     func(*Dialect, http.ResponseWriter, *http.Request, call) error // for whoever shows an access token
-	page     bool                                                           // refusals are for a person's eyes
+	refuse   func(*Dialect, http.ResponseWriter, *http.Request, error)      // nil: a message object
 }
 
 // operations is the whole table. The vendor publishes few of its paths: a later finding is a change of one line here.
@@ -108,20 +112,36 @@ var operations = []operation{
 	{name: "register", method: "POST", paths: []string{"/user"}, deadline: 15 * time.Second, open: (*Dialect).register},
 	{name: "forgot-password", method: "POST", paths: []string{"/authenticate/forgot-password"}, deadline: 15 * time.Second, open: (*Dialect).forgotPassword},
 	{name: "reset-password", method: "POST", paths: []string{"/authenticate/reset-password"}, deadline: 15 * time.Second, open: (*Dialect).resetPassword},
-	{name: "reset-page", method: "GET", paths: []string{resetPath}, deadline: 15 * time.Second, open: (*Dialect).openReset, page: true},
-	{name: "reset-form", method: "POST", paths: []string{resetPath}, deadline: 15 * time.Second, open: (*Dialect).submitReset, page: true},
+	{name: "reset-page", method: "GET", paths: []string{resetPath}, deadline: 15 * time.Second, open: (*Dialect).openReset, refuse: (*Dialect).refusePage},
+	{name: "reset-form", method: "POST", paths: []string{resetPath}, deadline: 15 * time.Second, open: (*Dialect).submitReset, refuse: (*Dialect).refusePage},
 	{name: "update-password", method: "POST", paths: []string{"/authenticate/update-password"}, deadline: 15 * time.Second, user: (*Dialect).updatePassword},
 
 	{name: "user", method: "GET", paths: []string{"/user/{uuid}"}, deadline: time.Second, user: (*Dialect).readUser},
 	{name: "user-patch", method: "PATCH", paths: []string{"/user/{uuid}"}, deadline: 5 * time.Second, user: (*Dialect).changeUser},
+
+	{name: "nx-login", method: "POST", paths: []string{"/nx/login"}, deadline: 5 * time.Second, open: (*Dialect).nxLogin, refuse: (*Dialect).refuseNx},
+	{name: "nx-totp", method: "POST", paths: []string{"/nx/totp"}, deadline: time.Second, open: (*Dialect).nxTOTP, refuse: (*Dialect).refuseNx},
+	{name: "nx-csrf", method: "POST", paths: []string{"/nx/csrf"}, deadline: 5 * time.Second, open: (*Dialect).nxCSRF, refuse: (*Dialect).refuseNx},
+	{name: "nx-code", method: "POST", paths: []string{"/nx/code"}, deadline: 5 * time.Second, open: (*Dialect).nxCode, refuse: (*Dialect).refuseNx},
+	{name: "nx-plugin", method: "POST", paths: []string{"/nx/plugin"}, deadline: 5 * time.Second, open: (*Dialect).nxPlugin, refuse: (*Dialect).refuseNx},
+	{name: "nx-refresh", method: "POST", paths: []string{"/nx/refresh-token", "/nx/refresh"}, deadline: 5 * time.Second, open: (*Dialect).nxRefresh, refuse: (*Dialect).refuseNx},
+	{name: "nx-logout", method: "POST", paths: []string{"/nx/logout"}, deadline: 5 * time.Second, user: (*Dialect).nxLogout, refuse: (*Dialect).refuseNx},
+	{name: "nx-link", method: "POST", paths: []string{"/nx/link"}, deadline: 5 * time.Second, user: (*Dialect).nxLink, refuse: (*Dialect).refuseNx},
+	{name: "nx-unlink", method: "POST", paths: []string{"/nx/unlink"}, deadline: 5 * time.Second, user: (*Dialect).nxUnlink, refuse: (*Dialect).refuseNx},
+	{name: "nx-authorize", method: "GET", paths: []string{authorizePath}, deadline: 5 * time.Second, open: (*Dialect).openAuthorize, refuse: (*Dialect).refusePage},
+	{name: "nx-authorize-form", method: "POST", paths: []string{authorizePath}, deadline: 15 * time.Second, open: (*Dialect).submitAuthorize, refuse: (*Dialect).refusePage},
 }
 
 // features are what the configuration answer names (nx.md 2.2).
-var features = map[string]bool{"Licenses": false, "NxLogin": false, "PasswordReset": true, "Registration": true}
+var features = map[string]bool{"Licenses": false, "NxLogin": true, "PasswordReset": true, "Registration": true}
 
 // Routes lists what is served, without the operator's prefix.
 func (d *Dialect) Routes() []httpkit.Route {
 	d.strengthCalls = httpkit.Windows{Limit: d.StrengthPerMinute, Window: time.Minute, Now: d.Now}
+	return d.routes(base, operations)
+}
+
+func (d *Dialect) routes(base string, operations []operation) []httpkit.Route {
 	var routes []httpkit.Route
 	for _, op := range operations {
 		for _, path := range op.paths {
@@ -139,8 +159,8 @@ func (d *Dialect) serve(op operation) http.HandlerFunc {
 		err := d.run(op, w, r)
 		switch {
 		case err == nil:
-		case op.page:
-			d.refusePage(w, r, err)
+		case op.refuse != nil:
+			op.refuse(d, w, r, err)
 		default:
 			d.refuse(w, r, err)
 		}
@@ -161,7 +181,7 @@ func (d *Dialect) run(op operation, w http.ResponseWriter, r *http.Request) erro
 // Wrap lets browsers of other origins in.
 func (d *Dialect) Wrap(next http.Handler) http.Handler {
 	return httpkit.CORS{
-		Origins: d.Origins, Methods: "GET, POST, PATCH", MaxAge: "600", Expose: "Retry-After, WWW-Authenticate, X-Request-Id",
+		Origins: d.Origins, Methods: "DELETE, GET, PATCH, POST", MaxAge: "600", Expose: "Retry-After, WWW-Authenticate, X-Request-Id",
 	}.Wrap(next)
 }
 

@@ -29,6 +29,13 @@ const (
 	zoeID      = "01a0a000-0000-7000-8000-0000000020e0"
 	acmeID     = "01a0b000-0000-7000-8000-00000000acc0"
 	otherID    = "01a0b000-0000-7000-8000-0000000074e0"
+	sharedKey  = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP" // of fay's second factor
+	portal     = "https://portal.example.test/back"
+	other      = "https://other.example.test/back?a=1"
+	page       = "https://id.example.test/auth/nx/authorize"
+	harbour    = "8d1c9d0a-53f4-4bb8-8a15-0c3f6b7e2d41"
+	vault      = "3f0b9a52-6d0e-4a8f-9d5e-1f1f7c7d9b10" // wants a second factor
+	mill       = "5b1d7c1e-3a55-4c55-8b1e-2f0d9a1c7e33" // eve's
 )
 
 // house is a whole house with the people that these tests know.
@@ -44,6 +51,7 @@ func newHouse(t testing.TB, configure ...func(*config.Config)) *house {
 	h := &house{log: &bytes.Buffer{}}
 	h.House = apptest.New(t, apptest.Options{Configure: func(c *config.Config) {
 		c.Issuer = "https://id.example.test"
+		c.Nx.RedirectURLs = []string{portal, other}
 		for _, f := range configure {
 			f(c)
 		}
@@ -74,7 +82,13 @@ func (h *house) populate(t testing.TB) {
 	t.Helper()
 	ctx, op := t.Context(), identity.Caller{Door: "cli"}
 	for id, name := range map[identity.OrganisationID]string{acmeID: "ACME", otherID: "Other Works"} {
-		must[identity.Organisation](t)(h.Manage.CreateOrganisation(ctx, op, manage.NewOrganisation{ID: id, Key: strings.ToLower(name[:4]), Name: name}))
+		systems := `{"systems":[{"id":"` + harbour + `","name":"Harbour VMS","version":"6.0.1.39873"},{"id":"{` + vault + `}","name":"Vault","status":"notActivated","second_factor":true}]}`
+		if id == otherID {
+			systems = `{"systems":[{"id":"` + mill + `","name":"Mill"}]}`
+		}
+		must[identity.Organisation](t)(h.Manage.CreateOrganisation(ctx, op, manage.NewOrganisation{
+			ID: id, Key: strings.ToLower(name[:4]), Name: name, Attributes: identity.Attributes{"nx": []byte(systems)},
+		}))
 	}
 	hash := must[string](t)(h.Passwords.Hasher.Hash(ctx, passphrase))
 	people := []struct {
@@ -98,7 +112,7 @@ func (h *house) populate(t testing.TB) {
 			must[identity.Membership](t)(h.Manage.SaveMembership(ctx, op, identity.Membership{SubjectID: s.ID, OrganisationID: p.org}))
 		}
 		if p.in.Name == "Fay" {
-			if err := h.Manage.EnrolTOTP(ctx, op, s.ID, "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"); err != nil {
+			if err := h.Manage.EnrolTOTP(ctx, op, s.ID, sharedKey); err != nil {
 				t.Fatal(err)
 			}
 		}

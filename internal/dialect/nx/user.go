@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"gatehouse/internal/core/manage"
+	"gatehouse/internal/core/profile"
 	"gatehouse/internal/identity"
 )
 
@@ -18,7 +19,7 @@ func (d *Dialect) readUser(w http.ResponseWriter, r *http.Request, c call) error
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, asUser(p, c.organisation))
+	return d.writeUser(w, r, c, p)
 }
 
 // changeUser answers PATCH /user/{uuid}.
@@ -66,7 +67,15 @@ func (d *Dialect) changeUser(w http.ResponseWriter, r *http.Request, c call) err
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, asUser(p, c.organisation))
+	return d.writeUser(w, r, c, p)
+}
+
+func (d *Dialect) writeUser(w http.ResponseWriter, r *http.Request, c call, p profile.Profile) error {
+	nxID, err := d.Cloud.AccountID(r.Context(), p.Subject.ID)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, asUser(p, nxID, c.organisation))
 }
 
 // subjectID reads the path. What is no id is nobody's.

@@ -67,9 +67,9 @@ func (a attributes) keep() (identity.Attributes, error) {
 
 // asUser shows a profile with one of her organisations: the one in use if she belongs to it, else the one she used last, else
 // the first.
-func asUser(p profile.Profile, inUse identity.OrganisationID) user {
+func asUser(p profile.Profile, nxID string, inUse identity.OrganisationID) user {
 	u := user{
-		Email: p.Subject.Email, IsSuperAdmin: p.Subject.Superadmin, Name: p.Subject.Name, UUID: string(p.Subject.ID),
+		Email: p.Subject.Email, IsSuperAdmin: p.Subject.Superadmin, Name: p.Subject.Name, NxID: nxID, UUID: string(p.Subject.ID),
 	}
 	for _, id := range []identity.OrganisationID{inUse, p.Subject.LastOrgID} {
 		if a, ok := p.In(id); ok && u.Organisation == nil {
@@ -128,6 +128,14 @@ func (o *object) filled(name string) string {
 		o.wrong(name, required)
 	}
 	return text
+}
+
+// present is a string that must be there, and may be empty.
+func (o *object) present(name string) string {
+	if !o.has(name) {
+		o.wrong(name, required)
+	}
+	return o.text(name)
 }
 
 // nullable is a string or null, "" for null and where it is absent.

@@ -1,0 +1,384 @@
+package nx
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"gatehouse/internal/core/cloud"
+	"gatehouse/internal/core/session"
+	"gatehouse/internal/core/signin"
+	"gatehouse/internal/httpkit"
+	"gatehouse/internal/identity"
+)
+
+// nxAnswer is what the operations below /nx answer, refusals that are the client's business included (nx.md 5.1). The last two are
+// there where a token of ours is finished, as at the other operations.
+type nxAnswer struct {
+	AccessToken          string
+	RefreshToken         string
+	Error                string
+	TotpAccessCode       string
+	AuthorizationInvalid bool   `json:",omitempty"`
+	Message              string `json:",omitempty"`
+}
+
+const (
+	factorRequired = "second_factor_required" // Nx Cloud's own word
+	factorMissing  = "2fa_disabled_for_the_user"
+	accountExists  = "account_exists"
+	accountLinked  = "account_linked"
+	cloudAway      = "nx_cloud_unavailable"
+	invalidState   = "invalid_state"
+)
+
+// nxWord is the word of a Kind for the Nx answer. Kinds that have none are said in a message object: they are mistakes of the
+// caller's or trouble of ours, and no outcome of a sign-in.
+type nxWord struct {
+	status int
+	word   string
+}
+
+var nxWords = map[identity.Kind]nxWord{
+	identity.BadCredential:   {http.StatusUnauthorized, "invalid_grant"},
+	identity.TokenMissing:    {http.StatusUnauthorized, "invalid_grant"},
+	identity.TokenInvalid:    {http.StatusUnauthorized, "invalid_grant"},
+	identity.TokenExpired:    {http.StatusUnauthorized, "invalid_grant"},
+	identity.TokenRevoked:    {http.StatusUnauthorized, "invalid_grant"},
+	identity.TokenReused:     {http.StatusUnauthorized, "invalid_grant"},
+	identity.TicketInvalid:   {http.StatusUnauthorized, "invalid_grant"}, // a TotpAccessCode that is spent or too old
+	identity.BadCode:         {http.StatusUnauthorized, "invalid_totp"},
+	identity.FactorRequired:  {http.StatusForbidden, factorMissing},
+	identity.Suspended:       {http.StatusForbidden, "account_blocked"},
+	identity.Unverified:      {http.StatusForbidden, "account_not_activated"},
+	identity.PasswordDue:     {http.StatusForbidden, "password_expired"},
+	identity.PasswordExpired: {http.StatusForbidden, "password_expired"},
+	identity.Denied:          {http.StatusForbidden, "forbidden"},
+	identity.Restricted:      {http.StatusForbidden, "forbidden"},
+	identity.Locked:          {http.StatusTooManyRequests, "too_many_requests"},
+	identity.Throttled:       {http.StatusTooManyRequests, "too_many_requests"},
+}
+
+func wordOf(err error) (nxWord, bool) {
+	switch {
+	case errors.Is(err, cloud.ErrState):
+		return nxWord{http.StatusBadRequest, invalidState}, true
+	case errors.Is(err, cloud.ErrAccountExists):
+		return nxWord{http.StatusForbidden, accountExists}, true
+	case errors.Is(err, cloud.ErrTaken), errors.Is(err, cloud.ErrLinked):
+		return nxWord{http.StatusConflict, accountLinked}, true
+	case errors.Is(err, cloud.ErrAway):
+		return nxWord{http.StatusServiceUnavailable, cloudAway}, true
+	}
+	w, ok := nxWords[identity.KindOf(err)]
+	return w, ok
+}
+
+// refuseNx says no as the Nx answer does.
+func (d *Dialect) refuseNx(w http.ResponseWriter, r *http.Request, err error) {
+	word, ok := wordOf(err)
+	if !ok {
+		d.refuse(w, r, err)
+		return
+	}
+	err = d.judged(r, err)
+	refusalHeaders(w.Header(), word.status, err)
+	out := nxAnswer{Error: word.word}
+	if ended := answers[identity.KindOf(err)].ended; ended {
+		out.AuthorizationInvalid, out.Message = true, signIn
+	}
+	_ = writeJSON(w, word.status, out) // it marshals
+}
+
+// writeNx answers with where a sign-in stands: signed in, half way, or neither where that was not what was asked.
+func (d *Dialect) writeNx(w http.ResponseWriter, out signin.Outcome) error {
+	switch {
+	case out.Ticket != nil:
+		return writeJSON(w, http.StatusOK, nxAnswer{Error: factorRequired, TotpAccessCode: out.Ticket.Secret.Reveal()})
+	case out.Session.ID == "":
+		return writeJSON(w, http.StatusOK, nxAnswer{})
+	}
+	return d.writeBoth(w, out.Session, out.Subject)
+}
+
+func (d *Dialect) writeBoth(w http.ResponseWriter, s identity.Session, subject identity.Subject) error {
+	access, err := d.accessToken(s, subject)
+	if err != nil {
+		return err
+	}
+	refresh, err := d.refreshToken(s)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, nxAnswer{AccessToken: access, RefreshToken: refresh})
+}
+
+// nxLogin answers POST /nx/login.
+func (d *Dialect) nxLogin(w http.ResponseWriter, r *http.Request) error {
+	in, err := d.credentials(r)
+	if err != nil {
+		return err
+	}
+	out, err := d.Cloud.Login(r.Context(), in)
+	if err != nil {
+		return err
+	}
+	return d.writeNx(w, out)
+}
+
+func (d *Dialect) credentials(r *http.Request) (cloud.LoginInput, error) {
+	in, err := d.read(r)
+	if err != nil {
+		return cloud.LoginInput{}, err
+	}
+	out := cloud.LoginInput{Caller: d.caller(r), Email: in.filled("Email"), Password: identity.Secret(in.filled("Password"))}
+	return out, in.mistake
+}
+
+var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
+
+// nxTOTP answers POST /nx/totp.
+func (d *Dialect) nxTOTP(w http.ResponseWriter, r *http.Request) error {
+	in, err := d.read(r)
+	if err != nil {
+		return err
+	}
+	ticket, code := in.filled("token"), in.filled("totp")
+	if !sixDigits.MatchString(code) {
+		in.wrong("totp", "must be 6 digits")
+	}
+	if in.mistake != nil {
+		return in.mistake
+	}
+	out, err := d.Cloud.Proof(r.Context(), cloud.ProofInput{Caller: d.caller(r), Ticket: identity.Secret(ticket), Code: code})
+	if err != nil {
+		return err
+	}
+	return d.writeNx(w, out)
+}
+
+type csrf struct{ State, URL string }
+
+// nxCSRF answers POST /nx/csrf: what a browser needs to sign in at the authority's page and come back. Neither address is taken
+// from whoever asks: both must be what the operator configured, or this would send people anywhere.
+func (d *Dialect) nxCSRF(w http.ResponseWriter, r *http.Request) error {
+	in, err := d.read(r)
+	if err != nil {
+		return err
+	}
+	page, redirect := in.filled("AuthenticationEndpoint"), in.filled("RedirectURL")
+	address, err := url.Parse(page)
+	if err != nil || address.User != nil || address.Fragment != "" || cloud.Origin(address) != d.authority() {
+		in.wrong("AuthenticationEndpoint", "must be a page of "+d.authority())
+	}
+	if !slices.Contains(d.RedirectURLs, redirect) {
+		in.wrong("RedirectURL", "is not among the configured addresses")
+	}
+	if in.mistake != nil {
+		return in.mistake
+	}
+	query, err := url.ParseQuery(address.RawQuery)
+	if err != nil {
+		return identity.Invalid.In("AuthenticationEndpoint", "has a query that cannot be read")
+	}
+	state, err := d.Cloud.OpenState(r.Context(), d.caller(r), redirect)
+	if err != nil {
+		return err
+	}
+	query.Set("redirect_url", redirect)
+	query.Set("client_id", d.Cloud.ClientID)
+	query.Set("state", state.Reveal())
+	address.RawQuery = query.Encode()
+	return writeJSON(w, http.StatusOK, csrf{State: state.Reveal(), URL: address.String()})
+}
+
+// authority is the origin of whoever signs people in: the upstream's, or ours.
+func (d *Dialect) authority() string {
+	base := d.Issuer
+	if d.Cloud.Upstream != nil {
+		base = d.Cloud.Upstream.Origin()
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		return base // the configuration was read, so it is one
+	}
+	return cloud.Origin(u)
+}
+
+// nxCode answers POST /nx/code.
+func (d *Dialect) nxCode(w http.ResponseWriter, r *http.Request) error {
+	in, err := d.read(r)
+	if err != nil {
+		return err
+	}
+	code, state := in.filled("code"), in.filled("state")
+	if in.mistake != nil {
+		return in.mistake
+	}
+	out, err := d.Cloud.Code(r.Context(), cloud.CodeInput{
+		Caller: d.caller(r), Code: identity.Secret(code), State: identity.Secret(state), Origin: r.Header.Get("Origin"),
+	})
+	if err != nil {
+		return err
+	}
+	return d.writeNx(w, out)
+}
+
+// nxPlugin answers POST /nx/plugin.
+func (d *Dialect) nxPlugin(w http.ResponseWriter, r *http.Request) error {
+	in, err := d.read(r)
+	if err != nil {
+		return err
+	}
+	refresh, system := in.filled("refresh_token"), in.filled("system_nxid")
+	scope, err := cloud.Scope(system)
+	if err != nil {
+		in.wrong("system_nxid", "must be the id of a system")
+	}
+	if in.mistake != nil {
+		return in.mistake
+	}
+	out, err := d.Cloud.Plugin(r.Context(), cloud.PluginInput{Caller: d.caller(r), Refresh: identity.Secret(refresh), System: scope})
+	if err != nil {
+		if answers[identity.KindOf(err)].ended { // the cloud's token is finished: no session here was lost
+			err = identity.BadCredential.Wrap(err)
+		}
+		return err
+	}
+	return d.writeNx(w, out)
+}
+
+// spelled makes the words of GrantType alike: they are compared without case and underscores (nx.md 5.2).
+func spelled(grantType string) string {
+	return strings.ToLower(strings.ReplaceAll(grantType, "_", ""))
+}
+
+// nxRefresh answers POST /nx/refresh-token. Which kind of token the bearer is depends on what it asks for.
+func (d *Dialect) nxRefresh(w http.ResponseWriter, r *http.Request) error {
+	raw, err := httpkit.Bearer(r)
+	if err != nil {
+		return err
+	}
+	in, err := d.read(r)
+	if err != nil {
+		return err
+	}
+	grantType, password := spelled(in.present("GrantType")), in.present("Password")
+	switch grantType {
+	case "refreshtoken", "accesstoken":
+	case "password":
+		if password == "" {
+			in.wrong("Password", required)
+		}
+	default:
+		in.wrong("GrantType", "must be RefreshToken, AccessToken or Password")
+	}
+	if in.mistake != nil {
+		return in.mistake
+	}
+	if grantType == "password" {
+		c, err := d.signedIn(r)
+		if err != nil {
+			return err
+		}
+		renewed, err := d.Cloud.Renew(r.Context(), c.Caller, c.live, identity.Secret(password))
+		if err != nil {
+			return err
+		}
+		return d.writeBoth(w, renewed, c.live.Subject)
+	}
+	rotate := grantType == "refreshtoken"
+	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
+		Caller: d.caller(r), Form: d.Form(), Raw: raw, Rotate: rotate,
+		Admit: func(live session.Live) error {
+			_, err := d.actingFor(r, &live)
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if rotate {
+		return d.writeBoth(w, live.Session, live.Subject)
+	}
+	access, err := d.accessToken(live.Session, live.Subject)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, nxAnswer{AccessToken: access, RefreshToken: raw})
+}
+
+// nxLogout answers POST /nx/logout.
+func (d *Dialect) nxLogout(w http.ResponseWriter, r *http.Request, c call) error {
+	in, err := d.read(r)
+	if err != nil {
+		return err
+	}
+	in.present("GrantType")
+	password := in.present("Password")
+	if in.mistake != nil {
+		return in.mistake
+	}
+	ended, err := d.Cloud.SignOut(r.Context(), c.Caller, c.live, identity.Secret(password))
+	if err != nil {
+		return err
+	}
+	if !ended {
+		return identity.TokenRevoked // another sign-out was first
+	}
+	return writeJSON(w, http.StatusOK, nxAnswer{})
+}
+
+// nxLink answers POST /nx/link, which is ours: the contract wants accounts to be linked while signed in, and names no operation.
+func (d *Dialect) nxLink(w http.ResponseWriter, r *http.Request, c call) error {
+	in, err := d.credentials(r)
+	if err != nil {
+		return err
+	}
+	in.Caller = c.Caller
+	out, err := d.Cloud.Link(r.Context(), c.live, in)
+	if err != nil {
+		return err
+	}
+	return d.writeNx(w, out)
+}
+
+// nxUnlink answers POST /nx/unlink, which is ours, too.
+func (d *Dialect) nxUnlink(w http.ResponseWriter, r *http.Request, c call) error {
+	if _, err := d.readOptional(r); err != nil {
+		return err
+	}
+	if err := d.Cloud.Unlink(r.Context(), c.Caller, c.live); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, nxAnswer{})
+}
+
+// Systems are those that an organisation's members may enter, as the operator wrote them down (`nx: {systems: […]}`).
+func Systems(o identity.Organisation) []cloud.System {
+	var own struct {
+		Systems []struct {
+			ID, Name, Status, Version string
+			SecondFactor              bool `json:"second_factor"`
+		}
+	}
+	if len(o.Attributes[Door]) == 0 || json.Unmarshal(o.Attributes[Door], &own) != nil {
+		return nil
+	}
+	list := make([]cloud.System, 0, len(own.Systems))
+	for _, s := range own.Systems {
+		id := strings.Trim(s.ID, "{}") // servers print their own with braces
+		if id == "" {
+			continue
+		}
+		if s.Status == "" {
+			s.Status = "activated" // the cloud's word for a system that is in use
+		}
+		list = append(list, cloud.System{ID: id, Name: s.Name, Status: s.Status, Version: s.Version, WantsFactor: s.SecondFactor})
+	}
+	return list
+}

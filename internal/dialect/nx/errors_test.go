@@ -42,6 +42,17 @@ func TestEveryKindHasAnAnswer(t *testing.T) {
 			t.Errorf("%v tells the cause: %s", kind, body)
 		}
 	}
+	for _, kind := range identity.Kinds() {
+		word, known := results[kind]
+		if !known || word.word == "" || word.status < 400 || word.status == http.StatusInternalServerError && kind != identity.Internal {
+			t.Errorf("the cloud answers %q with %+v", kind, word)
+		}
+	}
+	for kind, word := range nxWords {
+		if word.status != answers[kind].status && kind != identity.TicketInvalid { // which is a field's elsewhere
+			t.Errorf("%q has status %d in the Nx answer and %d elsewhere", kind, word.status, answers[kind].status)
+		}
+	}
 	if len(answers) != len(identity.Kinds()) {
 		t.Errorf("%d answers for %d kinds", len(answers), len(identity.Kinds()))
 	}

@@ -18,11 +18,17 @@ func FuzzBodies(f *testing.F) {
 	operations := []struct{ method, path string }{
 		{"POST", signInPath}, {"POST", refreshPath}, {"POST", "/auth/authenticate/reset-password"}, {"POST", "/auth/authenticate/update-password"},
 		{"PATCH", "/auth/user/" + bobID}, {"POST", "/auth/reset-password"},
+		{"POST", "/auth/nx/login"}, {"POST", "/auth/nx/totp"}, {"POST", "/auth/nx/csrf"}, {"POST", "/auth/nx/code"}, {"POST", "/auth/nx/plugin"},
+		{"POST", "/auth/nx/refresh-token"}, {"POST", "/cdb/oauth2/token"}, {"POST", "/auth/nx/authorize"},
 	}
 	for i, seed := range []string{
 		`{"Username":"ada@example.test","Password":"battery","KeepLoggedIn":false}`, `{"GrantType":"RefreshToken"}`, `{"Token":"x","Password":"yyyyyyyyyyyy"}`,
 		`{"CurrentPassword":"x","NewPassword":"y"}`, `{"Name":"\u0000","PhoneNumber":null}`, "token=x&password=%ff&again=y",
 		`{"Email":"\ud800","Password":"x"}`, `{"A":1e999,"A":2}`, `[[[[`, "\xff\xfe", `{"Username":"ada@example.test\u0000","Password":"","KeepLoggedIn":null}`,
+		`{"Email":"ada@example.test","Password":"x"}`, `{"token":"x","totp":"000000"}`, `{"AuthenticationEndpoint":"https://[::1","RedirectURL":"` + portal + `"}`, `{"code":"x","state":"y"}`,
+		`{"refresh_token":"nxcdb-` + strings.Repeat("0", 64) + `","system_nxid":"` + harbour + `"}`, `{"GrantType":"Pass_Word","Password":"x"}`,
+		`{"grant_type":"password","client_id":"c","username":"ada@example.test","password":"x","scope":"cloudSystemId={` + harbour + `}"}`,
+		"redirect_url=" + portal + "&client_id=c&email=a&password=b",
 		`{"` + strings.Repeat("\\u0001", 100) + `":1,"` + strings.Repeat("\\u0001", 100) + `":2}`,
 	} {
 		f.Add(byte(i), true, seed)
@@ -36,7 +42,7 @@ func FuzzBodies(f *testing.F) {
 		before := h.changes(t)
 		r := httptest.NewRequest(op.method, op.path, strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
-		if op.path == "/auth/reset-password" {
+		if op.path == "/auth/reset-password" || op.path == "/auth/nx/authorize" {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		}
 		if signedIn {

@@ -48,19 +48,23 @@ type house struct {
 
 func newHouse(t testing.TB, configure ...func(*config.Config)) *house {
 	t.Helper()
+	return newHouseWith(t, apptest.Options{}, configure...)
+}
+
+func newHouseWith(t testing.TB, o apptest.Options, configure ...func(*config.Config)) *house {
+	t.Helper()
 	h := &house{log: &bytes.Buffer{}}
-	h.House = apptest.New(t, apptest.Options{Configure: func(c *config.Config) {
+	o.Configure = func(c *config.Config) {
 		c.Issuer = "https://id.example.test"
 		c.Nx.RedirectURLs = []string{portal, other}
 		for _, f := range configure {
 			f(c)
 		}
-	}})
-	h.Doors.Nx.Log = slog.New(slog.NewTextHandler(h.log, nil))
-	h.Doors.Nx.Services = map[string]func(context.Context) error{
-		"Database": func(ctx context.Context) error { return errors.Join(h.broken, h.Store.Ping(ctx)) },
-		"Mail":     func(context.Context) error { return nil },
 	}
+	h.House = apptest.New(t, o)
+	h.Doors.Nx.Log = slog.New(slog.NewTextHandler(h.log, nil))
+	h.Doors.Nx.Services["Database"] = func(ctx context.Context) error { return errors.Join(h.broken, h.Store.Ping(ctx)) }
+	h.Doors.Nx.Services["Mail"] = func(context.Context) error { return nil }
 	h.handler = h.House.House.Handler()
 	h.populate(t)
 	return h

@@ -398,7 +398,7 @@ func TestCodesOfThePage(t *testing.T) {
 	if err := h.Manage.Suspend(t.Context(), identity.Caller{Door: "cli"}, adaID, "test"); err != nil {
 		t.Fatal(err)
 	}
-	h.nxWant(t, "after a suspension", "/auth/nx/code", `{"code":"`+code+`","state":"`+state+`"}`, 401, "invalid_grant")
+	h.nxWant(t, "after a suspension", "/auth/nx/code", `{"code":"`+code+`","state":"`+state+`"}`, 403, "account_blocked")
 	h = newHouse(t)
 	state, code = h.browse(t, portal)
 	if err := h.Manage.SetPassword(t.Context(), identity.Caller{Door: "cli"}, adaID, manage.NewPassword{Password: "violet anchor lantern 77"}); err != nil {
@@ -448,7 +448,9 @@ func TestOneFinishes(t *testing.T) {
 // Whatever the cloud answers but a clear yes lets nobody in, and is told from a wrong password.
 func TestUpstreamMisbehaves(t *testing.T) {
 	const away = "nx_cloud_unavailable"
-	good := func(u *upstream) answer { return u.do(t, "POST", loginPath, credentials("clara@cloud.test", cloudPassword)) }
+	good := func(u *upstream) answer {
+		return u.do(t, "POST", loginPath, credentials("clara@cloud.test", cloudPassword))
+	}
 	for what, tt := range map[string]struct {
 		op    nxcloudtest.Op
 		serve http.HandlerFunc

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,6 +30,14 @@ type Live struct {
 	Token   token.Facts
 	Session identity.Session // zero for a client's own token, and for an API key
 	Subject identity.Subject // zero for a client's own token
+	Actor   identity.Subject // while impersonating: who really acts; else zero
+}
+
+// Caller adds to what a door knows of a request who it is that shows the token, so that counters and the audit log name her.
+func (l *Live) Caller(c identity.Caller) identity.Caller {
+	c.SubjectID, c.ActorID, c.SessionID = l.Session.SubjectID, cmp.Or(l.Session.ActorID, l.Session.SubjectID), l.Session.ID
+	c.ClientID = cmp.Or(l.Session.ClientID, l.Token.ClientID)
+	return c
 }
 
 // Herself refuses whoever is not the person at a session of her own: a program with an API key of hers, and somebody who acts as
@@ -146,6 +155,16 @@ func (s *Service) load(ctx context.Context, facts token.Facts) (*Live, error) {
 		if err != nil {
 			return err
 		}
+		if session.ActorID != "" {
+			actor, err := r.Subject(ctx, session.ActorID)
+			if errors.Is(err, identity.NotFound) || err == nil && !actor.Active() {
+				return identity.TokenRevoked.Because("the session has ended")
+			}
+			if err != nil {
+				return err
+			}
+			live.Actor = actor
+		}
 		if facts.Opaque != nil {
 			facts.SubjectID, facts.ClientID, facts.Scopes = session.SubjectID, session.ClientID, session.Scopes // opaque tokens carry none of it
 		}
@@ -243,6 +262,9 @@ func (s *Service) use(held *cached, now time.Time) {
 	seen := held.seen.Load()
 	if now.UnixMicro()-seen >= touchAfter.Microseconds() && held.seen.CompareAndSwap(seen, now.UnixMicro()) {
 		s.touched.Note(held.live.Session.ID, now)
+		if origin := held.live.Session.OriginID; origin != "" {
+			s.touched.Note(origin, now) // she who acts is not idle
+		}
 	}
 }
 
@@ -343,7 +365,7 @@ func (s *Service) held(key cacheKey) (*cached, bool) {
 	age := s.Now().Sub(held.loadedAt)
 	if age >= cachedFor || age < 0 || s.cache.all.Load() > held.mark ||
 		s.cache.changedSince(string(l.Session.ID), held.mark) || s.cache.changedSince(string(l.Session.SubjectID), held.mark) ||
-		s.cache.changedSince(string(l.Session.ActorID), held.mark) || s.cache.changedSince(string(l.Token.ClientID), held.mark) ||
+		s.cache.changedSince(string(l.Session.ActorID), held.mark) || s.cache.changedSince(string(l.Session.OriginID), held.mark) || s.cache.changedSince(string(l.Token.ClientID), held.mark) ||
 		s.cache.changedSince(l.Token.ID, held.mark) {
 		s.cache.tokens.Invalidate(key)
 		return nil, false

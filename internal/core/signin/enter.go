@@ -24,25 +24,30 @@ type EnterInput struct {
 // ticket; Proof then goes on in the same session, which stays where it was until then. Who may not enter is refused before she
 // is asked for a code, with session.Service.Enter's refusals.
 func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
+	var held identity.Session
+	var subject identity.Subject
+	proven := false
+	err := s.Store.View(ctx, func(r identity.Reader) (err error) {
+		if held, err = s.Sessions.MayEnterIn(ctx, r, in.Caller, in.Session, in.Organisation); err != nil {
+			return err
+		}
+		organisation, err := r.Organisation(ctx, in.Organisation)
+		if err != nil {
+			return err
+		}
+		proven = slices.Contains(held.AMR, "mfa") || in.Demand == nil || in.Demand(organisation) != identity.FactorNeeded
+		subject, err = r.Subject(ctx, held.SubjectID)
+		return err
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
 	var out Outcome
 	var refusal error
-	err := s.Store.Update(ctx, func(tx identity.Tx) error {
+	err = s.Store.Update(ctx, func(tx identity.Tx) error {
 		out, refusal = Outcome{}, nil
-		held, err := s.Sessions.MayEnterIn(ctx, tx, in.Caller, in.Session, in.Organisation)
-		if err != nil {
-			return err
-		}
-		organisation, err := tx.Organisation(ctx, in.Organisation)
-		if err != nil {
-			return err
-		}
-		subject, err := tx.Subject(ctx, held.SubjectID)
-		if err != nil {
-			return err
-		}
-		proven := slices.Contains(held.AMR, "mfa") || in.Demand == nil || in.Demand(organisation) != identity.FactorNeeded
 		if proven {
-			entered, err := s.Sessions.EnterIn(ctx, tx, in.Caller, in.Session, in.Organisation, nil)
+			entered, err := s.Sessions.EnterRead(ctx, tx, in.Caller, held, in.Organisation)
 			out = Outcome{Subject: subject, Session: entered}
 			return err
 		}

@@ -322,9 +322,12 @@ func featuresOf(o *identity.Organisation) map[string]any {
 	return features
 }
 
-func roleOf(at profile.Access) int {
+func roleOf(at profile.Access) int { return roleIn(at.Attributes(Door)) }
+
+// roleIn reads what this door keeps of a membership.
+func roleIn(own []byte) int {
 	var word string
-	if take(members(at.Attributes(Door)), "role", &word) {
+	if take(members(own), "role", &word) {
 		if role, known := roles[word]; known {
 			return role
 		}

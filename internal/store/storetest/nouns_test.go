@@ -443,7 +443,7 @@ func TestSessions(t *testing.T) {
 		changed := filled[identity.Session](t)
 		changed.ID = s.ID
 		update(t, store, func(tx identity.Tx) error { return tx.UpdateSession(ctx, changed) })
-		changed.SubjectID, changed.ActorID, changed.CreatedAt = s.SubjectID, s.ActorID, s.CreatedAt
+		changed.SubjectID, changed.ActorID, changed.OriginID, changed.CreatedAt = s.SubjectID, s.ActorID, s.OriginID, s.CreatedAt
 		changed.Generation, changed.RefreshedAt, changed.SeenAt, changed.EndedAt, changed.EndReason = s.Generation, s.RefreshedAt, s.SeenAt, s.EndedAt, s.EndReason
 		same(t, read(t, store, get), changed)
 		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.UpdateSession(ctx, identity.Session{ID: "none"}) })
@@ -539,12 +539,15 @@ func TestTouchAndEndSessions(t *testing.T) {
 		a.EndedAt, a.EndReason = epoch, "signed out"
 		same(t, read(t, store, func(r identity.Reader) (identity.Session, error) { return r.Session(ctx, a.ID) }), a)
 
-		var ended []identity.SessionID
+		var ended []identity.Session
 		update(t, store, func(tx identity.Tx) (err error) {
 			ended, err = tx.EndSessionsOf(ctx, who, c.ID, "password changed", epoch)
 			return err
 		})
-		same(t, ended, []identity.SessionID{b.ID, acting.ID})
+		for _, s := range []*identity.Session{&b, &acting} {
+			s.EndedAt, s.EndReason = epoch, "password changed"
+		}
+		same(t, ended, []identity.Session{b, acting})
 		same(t, read(t, store, func(r identity.Reader) ([]identity.Session, error) { return r.SessionsOf(ctx, who) }), []identity.Session{c})
 		same(t, read(t, store, func(r identity.Reader) ([]identity.Session, error) { return r.SessionsOf(ctx, other) }), []identity.Session{others})
 	})

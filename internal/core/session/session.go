@@ -221,16 +221,9 @@ func (s *Service) EndAll(ctx context.Context, caller identity.Caller, id identit
 // member, or comes to an expired or unknown organisation, gets one answer: identity.Denied. Outside the hours and networks of her
 // policy it is identity.Restricted. A door whose organisations may demand a second factor calls signin.Service.Enter.
 func (s *Service) Enter(ctx context.Context, caller identity.Caller, id identity.SessionID, organisation identity.OrganisationID) (identity.Session, error) {
-	var read, entered identity.Session
-	err := s.Store.View(ctx, func(r identity.Reader) (err error) {
-		read, err = s.MayEnterIn(ctx, r, caller, id, organisation)
-		return err
-	})
-	if err != nil {
-		return read, err
-	}
-	err = s.Store.Update(ctx, func(tx identity.Tx) (err error) {
-		entered, err = s.EnterRead(ctx, tx, caller, read, organisation)
+	var entered identity.Session
+	err := s.Store.Update(ctx, func(tx identity.Tx) (err error) {
+		entered, err = s.EnterIn(ctx, tx, caller, id, organisation, nil)
 		return err
 	})
 	return entered, err
@@ -263,37 +256,53 @@ func (s *Service) EnterIn(ctx context.Context, tx identity.Tx, caller identity.C
 	return entered, s.recordEntry(ctx, tx, caller, entered, before)
 }
 
-// EnterRead is EnterIn for a session that was read, and found to be one that may enter, outside the transaction: while it is as it
-// was read and its subject a member still, which one guarded statement sees to, nothing else is asked.
-func (s *Service) EnterRead(ctx context.Context, tx identity.Tx, caller identity.Caller, read identity.Session, organisation identity.OrganisationID) (identity.Session, error) {
+// EnterChecked is Enter for a session that Check has just spoken for. While the session is as it was read and its subject a
+// member still, which one guarded statement sees to, nothing else is asked; otherwise Enter decides.
+func (s *Service) EnterChecked(ctx context.Context, caller identity.Caller, live *Live, organisation identity.OrganisationID) (identity.Session, error) {
+	read := live.Session
+	if s.Policies.MayBind() || read.ActorID != "" {
+		return s.Enter(ctx, caller, read.ID, organisation)
+	}
+	var entered identity.Session
+	var guarded bool
+	err := s.Store.Update(ctx, func(tx identity.Tx) (err error) {
+		if entered, guarded, err = s.tryEnter(ctx, tx, caller, read, organisation); err != nil || guarded {
+			return err
+		}
+		entered, err = s.EnterIn(ctx, tx, caller, read.ID, organisation, nil)
+		return err
+	})
+	if err == nil && guarded {
+		s.keepAdvanced(live, entered)
+	}
+	return entered, err
+}
+
+func (s *Service) tryEnter(ctx context.Context, tx identity.Tx, caller identity.Caller, read identity.Session, organisation identity.OrganisationID) (_ identity.Session, entered bool, err error) {
 	now := s.Now()
 	if err := s.noted(ctx, tx, read); err != nil {
-		return read, err
+		return read, false, err
 	}
-	entered, err := tx.EnterSession(ctx, read.ID, read.Generation, organisation, now)
-	if err != nil {
-		return read, err
-	}
-	if !entered {
-		return s.EnterIn(ctx, tx, caller, read.ID, organisation, nil)
+	if entered, err = tx.EnterSession(ctx, read.ID, read.Generation, organisation, now); err != nil || !entered {
+		return read, false, err
 	}
 	session := read
 	session.OrganisationID, session.RefreshedAt, session.SeenAt = organisation, now, now
 	session.Generation++
 	if err := s.printOpaque(ctx, tx, session); err != nil {
-		return session, err
+		return session, true, err
 	}
 	if s.Rules[session.Door].OneAccess {
 		if err := tx.Announce(ctx, identity.SessionChanged, string(session.ID), now); err != nil {
-			return session, err
+			return session, true, err
 		}
 	}
 	if organisation != "" {
 		if err := tx.SetLastOrg(ctx, session.SubjectID, organisation); err != nil {
-			return session, err
+			return session, true, err
 		}
 	}
-	return session, s.recordEntry(ctx, tx, caller, session, read.OrganisationID)
+	return session, true, s.recordEntry(ctx, tx, caller, session, read.OrganisationID)
 }
 
 func (s *Service) recordEntry(ctx context.Context, tx identity.Tx, caller identity.Caller, session identity.Session, before identity.OrganisationID) error {
@@ -380,6 +389,9 @@ func (s *Service) tryAdvance(ctx context.Context, tx identity.Tx, session identi
 	}
 	session.Generation++
 	session.RefreshedAt, session.SeenAt, session.ExpiresAt = now, now, ends
+	if session.OriginID != "" {
+		s.touched.Note(session.OriginID, now) // she who acts is not idle
+	}
 	if err := s.printOpaque(ctx, tx, session); err != nil {
 		return session, false, err
 	}

@@ -72,7 +72,7 @@ func (d *Dialect) enterHub(r *http.Request, c *call) (any, error) {
 		return nil, hubClosed
 	}
 	out, err := d.SignIn.Enter(r.Context(), signin.EnterInput{
-		Caller: c.Caller, Session: c.live.Session.ID, Organisation: hub, TicketTTL: codeTTL, Demand: hubDemand,
+		Caller: c.Caller, Live: c.live, Organisation: hub.ID, TicketTTL: codeTTL, Demand: hubDemand(hub),
 	})
 	if errors.Is(err, identity.Denied) && c.live.Session.ActorID == "" {
 		err = hubClosed
@@ -104,7 +104,7 @@ func (d *Dialect) refresh(r *http.Request, c *call) (any, error) {
 		return nil, err
 	}
 	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
-		Caller: c.Caller, Form: d.Form(), Raw: c.raw, Kind: identity.AccessToken, Rotate: true,
+		Caller: c.Caller, Form: d.Form(), Raw: c.raw, Kind: identity.AccessToken, Rotate: true, Live: c.live,
 	})
 	if err != nil {
 		return nil, err
@@ -198,15 +198,15 @@ func hubOf(who *profile.Profile, s *identity.Session, now time.Time) (profile.Ac
 }
 
 // named finds one of her hubs by what a path says: digits are an id, anything else is a hash (titan.md 1.1).
-func named(who *profile.Profile, text string) (identity.OrganisationID, bool) {
+func named(who *profile.Profile, text string) (identity.Organisation, bool) {
 	number, hash := reference(text)
 	for i := range who.Organisations {
 		o := &who.Organisations[i].Organisation
 		if number > 0 && o.Number == number || hash != "" && o.Hash == hash {
-			return o.ID, true
+			return *o, true
 		}
 	}
-	return "", false
+	return identity.Organisation{}, false
 }
 
 // reference reads what a path says of a record: its number or its hash; neither, if it can be no record's.

@@ -220,9 +220,9 @@ func FuzzNamed(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		id, ok := named(who, text)
-		if want := map[string]identity.OrganisationID{"9": "a", "10": "b", hash: "a"}[text]; id != want || ok != (want != "") {
-			t.Errorf("named(%q) = %q, %v", text, id, ok)
+		hub, ok := named(who, text)
+		if want := map[string]identity.OrganisationID{"9": "a", "10": "b", hash: "a"}[text]; hub.ID != want || ok != (want != "") {
+			t.Errorf("named(%q) = %q, %v", text, hub.ID, ok)
 		}
 	})
 }

@@ -83,6 +83,8 @@ var operations = []operation{
 	{"code", "/auth/code", codeStage, (*Dialect).code},
 	{"hub", "/auth/hub/{hub}", fullStage, (*Dialect).enterHub},
 	{"hub-invalidate", "/auth/hub/invalidate", fullStage, (*Dialect).leaveHub},
+	{"impersonation", "/auth/impersonation/{user}", fullStage, (*Dialect).impersonate},
+	{"impersonation-invalidate", "/auth/impersonation/invalidate", fullStage, (*Dialect).stopImpersonating},
 	{"ping", "/auth/ping", fullStage, (*Dialect).ping},
 	{"refresh", "/auth/refresh", fullStage, (*Dialect).refresh},
 	{"signout", "/auth/invalidate", anyStage, (*Dialect).signOut},
@@ -211,10 +213,7 @@ func (d *Dialect) identify(s stage, r *http.Request, c *call) error {
 		return err
 	}
 	c.live = live
-	c.SubjectID, c.ActorID, c.SessionID = live.Subject.ID, live.Subject.ID, live.Session.ID
-	if live.Session.ActorID != "" {
-		c.ActorID = live.Session.ActorID
-	}
+	c.Caller = live.Caller(c.Caller)
 	if e := httpkit.EventOf(r); e != nil {
 		e.SubjectID, e.SessionID = c.SubjectID, c.SessionID
 	}
@@ -225,7 +224,7 @@ func (d *Dialect) identify(s stage, r *http.Request, c *call) error {
 func (d *Dialect) count(h http.Header, c *call) error {
 	window, key := &d.addresses, c.Network()
 	if c.live != nil {
-		window, key = &d.users, string(c.SubjectID)
+		window, key = &d.users, string(c.ActorID)
 	}
 	if window.Limit <= 0 {
 		return nil

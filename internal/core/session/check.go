@@ -428,7 +428,14 @@ func (s *Service) held(key cacheKey) (*cached, bool) {
 	}
 	l := &held.live
 	age := s.Now().Sub(held.loadedAt)
-	if age >= cachedFor || age < 0 || s.cache.all.Load() > held.mark ||
+	if age >= cachedFor || age < 0 {
+		s.cache.tokens.Invalidate(key)
+		return nil, false
+	}
+	if s.cache.mark() == held.mark { // nothing at all has changed
+		return held, true
+	}
+	if s.cache.all.Load() > held.mark ||
 		s.cache.changedSince(string(l.Session.ID), held.mark) || s.cache.changedSince(string(l.Session.SubjectID), held.mark) ||
 		s.cache.changedSince(string(l.Session.ActorID), held.mark) || s.cache.changedSince(string(l.Session.OriginID), held.mark) || s.cache.changedSince(string(l.Token.ClientID), held.mark) ||
 		s.cache.changedSince(l.Token.ID, held.mark) {

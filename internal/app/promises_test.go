@@ -672,6 +672,12 @@ var recipes = []recipe{
 	{door: titan.Door, op: "signOut", takes: []string{titanFull, titanCode}, make: plain("POST", "/auth/invalidate", "")},
 	{door: titan.Door, op: "ping", takes: []string{titanFull}, make: plain("POST", "/auth/ping", "")},
 	{door: titan.Door, op: "refresh", takes: []string{titanFull}, make: plain("POST", "/auth/refresh", "")},
+	{door: titan.Door, op: "signIn", job: "token", make: jsonOf("/auth", "token", "of-nobody", "hub", "true", "remember", "false")},
+	{door: titan.Door, op: "providerState", job: "link", takes: []string{titanFull}, make: plain("GET", "/auth/provider/oauth/state", "")},
+	{door: titan.Door, op: "providerState", job: "login", make: plain("GET", "/auth/provider/oauth/state?intent=login", "")},
+	// Where these lead needs a provider: internal/dialect/titan and e2e go there.
+	{door: titan.Door, op: "providerIdentity", make: plain("GET", "/auth/provider/oauth/identity/google?state=of-nobody", "")},
+	{door: titan.Door, op: "providerCallback", make: plain("GET", "/auth/provider/oauth/callback/google?state=of-nobody&code=x", "")},
 
 	{door: openwifi.Door, op: "token", job: "sign in", make: jsonOf("/api/v1/oauth2", "userId", "ada@example.test", "password", passphrase)},
 	{door: openwifi.Door, op: "token", job: "requirements", make: plain("POST", "/api/v1/oauth2?requirements=true", "")},

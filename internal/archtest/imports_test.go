@@ -51,6 +51,10 @@ var importRules = []rule{
 		why: "what reads the bytes of strangers reaches nothing else",
 	},
 	{
+		from: []string{"internal/outbound"}, forbids: ownBut("internal/outbound"),
+		why: "what calls strangers is judged by itself: it takes what it may call as a field",
+	},
+	{
 		from: []string{"internal/dialect"}, except: []string{"internal/dialect/dialecttest"}, tests: true,
 		forbids: func(f file, imported string) bool {
 			return within(imported, "internal/dialect") && !within(imported, door(f.dir), "internal/dialect/dialecttest")
@@ -155,6 +159,7 @@ func TestImportRulesFire(t *testing.T) {
 		{"internal/factor/totp/x.go", "gatehouse/internal/core/session", true},
 		{"internal/factor/totp/x.go", "gatehouse/internal/identity", false},
 		{"internal/picture/x.go", "gatehouse/internal/core/profile", true},
+		{"internal/outbound/x.go", "gatehouse/internal/core/profile", true},
 		{"internal/picture/x.go", "gatehouse/internal/identity", false},
 		{"internal/dialect/nx/x.go", "gatehouse/internal/dialect/titan", true},
 		{"internal/dialect/nx/x_test.go", "gatehouse/internal/dialect/titan", true},

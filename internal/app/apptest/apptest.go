@@ -63,6 +63,7 @@ func New(t testing.TB, o Options) *House {
 	}
 	cfg := config.Default()
 	cfg.Issuer = "http://gatehouse.test"
+	cfg.Titan.FrontendURL = cfg.Issuer
 	cfg.Data = t.TempDir()
 	if o.Configure != nil {
 		o.Configure(&cfg)

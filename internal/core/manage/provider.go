@@ -20,6 +20,9 @@ const (
 	MicrosoftIssuer = "https://login.microsoftonline.com/common/v2.0"
 )
 
+// maxExternalID is what OpenID Connect Core, section 2, allows a sub.
+const maxExternalID = 255
+
 // maxIdentities of one person, whoever knows her.
 const maxIdentities = 20
 
@@ -206,7 +209,7 @@ func (s *Service) LinkIn(ctx context.Context, tx identity.Tx, caller identity.Ca
 	for _, f := range []struct {
 		field, value string
 		limit        int
-	}{{"authority", l.Authority, maxURI}, {"id", l.ExternalID, maxName}, {"provider", l.Provider, maxKey}, {"email", l.Email, maxURI}} {
+	}{{"authority", l.Authority, maxURI}, {"id", l.ExternalID, maxExternalID}, {"provider", l.Provider, maxKey}, {"email", l.Email, maxURI}} {
 		if err := line(f.field, f.value, f.limit); err != nil {
 			return err
 		}

@@ -18,21 +18,30 @@ import (
 // codeTTL is how long the code of a sign-in may take (titan.md 3.1).
 const codeTTL = 10 * time.Minute
 
-// signIn answers POST /auth, the variant with a password (titan.md 3.1).
+// signIn answers POST /auth, with a password or a one-time token (titan.md 3.1).
 func (d *Dialect) signIn(r *http.Request, c *call) (any, error) {
 	in, err := read(r)
 	if err != nil {
 		return nil, err
 	}
-	login, password := in.text("user"), in.text("password")
+	byToken := in.given("token")
+	var login, password, token string
+	if byToken {
+		token = in.text("token")
+		in.refuse("password", notBeside)
+	} else {
+		login, password = in.text("user"), in.text("password")
+	}
 	toHub, remember := in.flag("hub", true), in.flag("remember", false)
-	in.refuse("token", notServed)
 	if err := in.mistakes(); err != nil {
 		return nil, err
 	}
 	landing := signin.NoOrganisation
 	if toHub {
 		landing = signin.LastOrOnly
+	}
+	if byToken {
+		return d.signInByToken(r, c, token, landing, remember)
 	}
 	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
 		Caller: c.Caller, Login: login, Password: identity.Secret(password), Remember: remember, Landing: landing,

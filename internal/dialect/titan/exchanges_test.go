@@ -1,7 +1,9 @@
 package titan_test
 
 import (
+	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,9 +26,18 @@ func exchanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	dialecttest.Replay(t, dialecttest.Options{Spec: spec, NewHouse: func(t *testing.T, _ string) dialecttest.House {
-		h := newHouse(t)
-		return dialecttest.House{Public: h.Handler, Advance: h.Clock.Advance, Captured: map[string]string{
-			"code": h.code(t, 0), "next code": h.code(t, 30*time.Second), "stale code": h.code(t, -2*time.Minute),
+		h, provider := newHouseWithProvider(t)
+		provider.Code = "code-of-the-provider"
+		// Whoever is sent to the provider agrees there.
+		agreeing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.Handler.ServeHTTP(w, r)
+			if to := w.Header().Get("Location"); strings.HasPrefix(to, provider.URL+"/authorize") {
+				provider.Approve(to)
+			}
+		})
+		return dialecttest.House{Public: agreeing, Advance: h.Clock.Advance, Captured: map[string]string{
+			"provider": provider.URL,
+			"code":     h.code(t, 0), "next code": h.code(t, 30*time.Second), "stale code": h.code(t, -2*time.Minute),
 		}}
 	}})
 }

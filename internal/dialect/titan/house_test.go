@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,8 +16,10 @@ import (
 	"gatehouse/internal/app/apptest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dialect/titan"
+	"gatehouse/internal/factor/federated/providertest"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/world"
 )
 
 // Everybody's password: the one of the vendor's example.
@@ -107,6 +110,33 @@ func newHouse(t testing.TB, configure ...func(*config.Config)) *house {
 	}})
 	h.Doors.Titan.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	return h
+}
+
+// newHouseWithProvider has Google, whom a provider of the test stands in for, and Microsoft, which nobody uses any more.
+func newHouseWithProvider(t testing.TB, configure ...func(*config.Config)) (*house, *providertest.Provider) {
+	t.Helper()
+	h := newHouse(t, append(configure, func(c *config.Config) { c.Titan.FrontendURL = "https://app.test/signed-in?from=provider" })...)
+	provider := providertest.New(t, h.Clock.Now)
+	provider.Claims["email"] = "ada@nordantech.com"
+	h.apply(t, fmt.Sprintf(`
+identity_providers:
+  - {key: google, kind: google, issuer: %q, client_id: %s, client_secret: %s}
+  - {key: house, kind: oidc, issuer: %q, client_id: %s, client_secret: %s, create_accounts: false}
+  - {key: microsoft, kind: microsoft, client_id: x, client_secret: x, suspended: true}
+`, provider.URL, providertest.ClientID, providertest.Secret, provider.URL, providertest.ClientID, providertest.Secret))
+	return h, provider
+}
+
+// apply writes a world file into the house.
+func (h *house) apply(t testing.TB, text string) {
+	t.Helper()
+	parsed, err := world.Parse("world.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Worlds.Apply(t.Context(), parsed, world.Options{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // code is what the authenticator shows, some time from now.

@@ -71,6 +71,15 @@ func write(w http.ResponseWriter, status int, l language, body []byte) {
 	_, _ = w.Write(body) // who has hung up reads no answer
 }
 
+// redirect sends a browser on. What is in the address is for that page only.
+func redirect(w http.ResponseWriter, to string) {
+	h := w.Header()
+	h.Set("Location", to)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusFound)
+}
+
 // codeDue is the answer when a second factor is to come (titan.md 3.1).
 type codeDue struct {
 	Token        string       `json:"token"`

@@ -26,7 +26,8 @@ formatted() {
 }
 
 modules() {
-  go mod verify >/dev/null && go mod tidy -diff && go -C tools mod verify >/dev/null && go -C tools mod tidy -diff
+  go mod verify >/dev/null && go mod tidy -diff && go -C tools mod verify >/dev/null && go -C tools mod tidy -diff &&
+    go -C e2e/provider mod verify >/dev/null && go -C e2e/provider mod tidy -diff
 }
 
 # The versions are those of tools/go.mod.

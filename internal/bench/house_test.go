@@ -26,6 +26,7 @@ import (
 	"gatehouse/internal/dialect/oidc"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 	"gatehouse/internal/store/storetest"
 	"gatehouse/internal/world"
 )
@@ -53,7 +54,7 @@ func serve(tb testing.TB, url string) *served {
 	cfg.Listen, cfg.InternalListen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Data, cfg.Database = tb.TempDir(), identity.Secret(url)
 	cfg.OpenWiFi.ServiceKey = "service-key"
-	node, err := app.Start(tb.Context(), cfg, app.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	node, err := app.Start(tb.Context(), cfg, app.Options{Log: slog.New(logs.NewText(io.Discard))})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"gatehouse/internal/dialect/oidc"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/logs"
 	"gatehouse/internal/store/storetest"
 	"gatehouse/internal/world"
 )
@@ -55,7 +56,7 @@ func serve(tb testing.TB, url string) *served {
 	cfg.Data, cfg.Database = tb.TempDir(), identity.Secret(url)
 	cfg.OpenWiFi.ServiceKey = "service-key"
 	cfg.Limits.TitanUserPerMinute, cfg.Limits.TitanAddressPerMinute = 0, 0 // a benchmark calls more often than a person
-	node, err := app.Start(tb.Context(), cfg, app.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	node, err := app.Start(tb.Context(), cfg, app.Options{Log: slog.New(logs.NewText(io.Discard))})
 	if err != nil {
 		tb.Fatal(err)
 	}

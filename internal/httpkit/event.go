@@ -2,13 +2,15 @@ package httpkit
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base32"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gatehouse/internal/identity"
@@ -110,16 +112,27 @@ func (o *observed) Value(key any) any {
 	return o.Context.Value(key)
 }
 
-// newRequestID gives 80 random bits in base32. They name a request and open nothing, so they need not be unguessable, and what
-// is would cost a system call for each.
+// idBytes are the random bits of a request's id: 80, which are 16 characters of base32.
+const idBytes = 10
+
+// unusedIDs holds random bits for many ids: asking the system for each costs more than looking up a token.
+type unusedIDs struct {
+	bits [64 * idBytes]byte
+	left int
+}
+
+var idPool = sync.Pool{New: func() any { return new(unusedIDs) }}
+
 func newRequestID() string {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-	var id [16]byte
-	high, low := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		id[i], id[8+i] = alphabet[high&31], alphabet[low&31]
-		high, low = high>>5, low>>5
+	ids, _ := idPool.Get().(*unusedIDs)
+	if ids.left == 0 {
+		_, _ = rand.Read(ids.bits[:]) // never fails (crypto/rand)
+		ids.left = len(ids.bits) / idBytes
 	}
+	ids.left--
+	var id [16]byte
+	base32.StdEncoding.Encode(id[:], ids.bits[ids.left*idBytes:(ids.left+1)*idBytes])
+	idPool.Put(ids)
 	return string(id[:])
 }
 

@@ -114,26 +114,20 @@ type TokenInput struct {
 }
 
 // Token takes the first step with a one-time token. A second factor is asked where the policy or the organisation demands one and the
-// proof had none, and not merely because she has one: whoever vouched for her has asked for what it wants. A token that is unknown, spent, stale or
-// another door's is BadCredential; the other refusals are Password's.
+// proof had none, and not merely because she has one: whoever vouched for her has asked for what it wants. A token that is unknown,
+// spent, stale or another door's is BadCredential; the other refusals are Password's.
 func (s *Service) Token(ctx context.Context, in TokenInput) (Outcome, error) {
 	var out Outcome
 	var refusal error
 	err := s.Store.Update(ctx, func(tx identity.Tx) (err error) {
 		out, refusal = Outcome{}, nil
-		if refusal, err = s.locked(ctx, tx, in.Caller, ""); refusal != nil || err != nil {
-			return err
-		}
 		t, said, c, err := s.redeem(ctx, tx, in)
-		if errors.Is(err, identity.BadCredential) {
-			refusal = err
-			if err := s.countFailure(ctx, tx, in.Caller); err != nil {
-				return err
-			}
+		if t.ID != "" && errors.Is(err, identity.BadCredential) {
+			refusal = err // beside the transaction: what was shown stays spent
 			return s.record(ctx, tx, in.Caller, t.SubjectID, refusal)
 		}
 		if err != nil {
-			return err
+			return err // of 256 bit nobody guesses one, so there is nothing to count
 		}
 		todo := intent{
 			ClientID: in.ClientID, Scopes: in.Scopes, Remember: in.Remember, KeepsSpent: in.KeepsSpent, Attributes: in.Attributes,

@@ -606,12 +606,17 @@ func TestCloudTokenEndsWithTheSession(t *testing.T) {
 func TestLinkingIsOnesOwn(t *testing.T) {
 	u := newUpstream(t)
 	var acting identity.Session
-	err := u.Store.Update(t.Context(), func(tx identity.Tx) (err error) {
-		subject, err := tx.Subject(t.Context(), adaID)
+	caller := identity.Caller{Door: nx.Door}
+	err := u.Store.Update(t.Context(), func(tx identity.Tx) error {
+		subjects, err := tx.SubjectsByID(t.Context(), []identity.SubjectID{rootID, adaID})
 		if err != nil {
 			return err
 		}
-		acting, err = u.Sessions.Begin(t.Context(), tx, session.Start{Caller: identity.Caller{Door: nx.Door}, Subject: subject, ActorID: rootID, AMR: []string{"pwd"}})
+		own, err := u.Sessions.Begin(t.Context(), tx, session.Start{Caller: caller, Subject: subjects[0], AMR: []string{"pwd"}})
+		if err != nil {
+			return err
+		}
+		acting, err = u.Sessions.Begin(t.Context(), tx, session.Start{Caller: caller, Subject: subjects[1], Origin: &own, AMR: []string{"pwd"}})
 		return err
 	})
 	if err != nil {

@@ -212,7 +212,7 @@ func (h *House) core(o Options) error {
 	h.Recovery = &recovery.Service{
 		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
-	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
+	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Stale: h.Feed.Stale, Now: h.now}
 	h.Enrol = &enrol.Service{Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
 	h.Staff = &staff.Service{
 		Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Passwords: h.Passwords, Recovery: h.Recovery, Words: staffWords,
@@ -289,7 +289,7 @@ func (h *House) longestToken() time.Duration {
 
 // listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.
 func (h *House) listen() {
-	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Staff.Changed, h.Ring.Listen, h.System.Changed, h.Providers.Changed}
+	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Profiles.Changed, h.Grants.Changed, h.Staff.Changed, h.Ring.Listen, h.System.Changed, h.Providers.Changed}
 	h.Feed.Attach()
 }
 

@@ -171,7 +171,13 @@ type Tx interface {
 	// EndSession is guarded: only one caller ends it.
 	EndSession(ctx context.Context, id SessionID, reason string, now time.Time) (ended bool, err error)
 	// EndSessionsOf ends all of a subject's and those in which she acts, but the one kept.
-	EndSessionsOf(ctx context.Context, id SubjectID, keep SessionID, reason string, now time.Time) ([]SessionID, error)
+	EndSessionsOf(ctx context.Context, id SubjectID, keep SessionID, reason string, now time.Time) ([]Session, error)
+	// EndActing ends the sessions in which somebody acts as another person and all that is given holds.
+	EndActing(ctx context.Context, which Acting, reason string, now time.Time) ([]Session, error)
+	// EnterSession is guarded: like AdvanceSession it raises the generation from the one given of a session that is alive at now,
+	// and nobody acts in; in the same statement the organisation becomes the session's, if its subject is a member of it then and it
+	// has not expired. "" is no organisation.
+	EnterSession(ctx context.Context, id SessionID, generation int64, org OrganisationID, now time.Time) (entered bool, err error)
 	CreateOpaqueToken(ctx context.Context, t OpaqueToken) error
 	DeleteOpaqueToken(ctx context.Context, hash []byte) error
 	RevokeToken(ctx context.Context, t RevokedToken) error // again is fine

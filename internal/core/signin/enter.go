@@ -6,44 +6,39 @@ import (
 	"time"
 
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/session"
 	"gatehouse/internal/identity"
 )
 
 // EnterInput is the wish of somebody who is signed in to go to another organisation.
 type EnterInput struct {
 	Caller       identity.Caller
-	Session      identity.SessionID
+	Live         *session.Live // her session, as Check has just given it
 	Organisation identity.OrganisationID
 	TicketForm   TicketForm
 	TicketTTL    time.Duration // 0: the house's
-	// Demand reads a door's own words for "members need a second factor". May be nil.
-	Demand func(identity.Organisation) identity.Demand
+	// Demand is the door's own word on whether members of the organisation need a second factor; "": it has none.
+	Demand identity.Demand
 }
 
 // Enter makes an organisation the session's. Where that one demands a second factor and the session had none, the outcome is a
 // ticket; Proof then goes on in the same session, which stays where it was until then. Who may not enter is refused before she
 // is asked for a code, with session.Service.Enter's refusals.
 func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
+	held := &in.Live.Session
+	if slices.Contains(held.AMR, "mfa") || in.Demand != identity.FactorNeeded {
+		entered, err := s.Sessions.EnterChecked(ctx, in.Caller, in.Live, in.Organisation)
+		return Outcome{Subject: in.Live.Subject, Session: entered}, err
+	}
 	var out Outcome
 	var refusal error
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
 		out, refusal = Outcome{}, nil
-		held, err := s.Sessions.MayEnterIn(ctx, tx, in.Caller, in.Session, in.Organisation)
-		if err != nil {
-			return err
-		}
-		organisation, err := tx.Organisation(ctx, in.Organisation)
-		if err != nil {
+		if _, err := s.Sessions.MayEnterIn(ctx, tx, in.Caller, held.ID, in.Organisation); err != nil {
 			return err
 		}
 		subject, err := tx.Subject(ctx, held.SubjectID)
 		if err != nil {
-			return err
-		}
-		proven := slices.Contains(held.AMR, "mfa") || in.Demand == nil || in.Demand(organisation) != identity.FactorNeeded
-		if proven {
-			entered, err := s.Sessions.EnterIn(ctx, tx, in.Caller, in.Session, in.Organisation, nil)
-			out = Outcome{Subject: subject, Session: entered}
 			return err
 		}
 		c, err := s.Passwords.Load(ctx, tx, subject)
@@ -52,7 +47,7 @@ func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 		}
 		todo := intent{
 			Org: in.Organisation, AMR: held.AMR, NeedsProof: true, Steps: Steps{Proof: true},
-			TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Enters: in.Session,
+			TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Enters: held.ID,
 		}
 		if c.Current != nil {
 			todo.PasswordVersion = c.Current.Version

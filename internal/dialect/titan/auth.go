@@ -72,7 +72,7 @@ func (d *Dialect) enterHub(r *http.Request, c *call) (any, error) {
 	if _, err := read(r); err != nil {
 		return nil, err
 	}
-	who, err := d.profile(r.Context(), c.live.Session.SubjectID)
+	who, err := d.profile(r.Context(), &c.live.Session)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (d *Dialect) enterHub(r *http.Request, c *call) (any, error) {
 		return nil, hubClosed
 	}
 	out, err := d.SignIn.Enter(r.Context(), signin.EnterInput{
-		Caller: c.Caller, Session: c.live.Session.ID, Organisation: hub, TicketTTL: codeTTL, Demand: hubDemand,
+		Caller: c.Caller, Live: c.live, Organisation: hub.ID, TicketTTL: codeTTL, Demand: hubDemand(hub),
 	})
 	if errors.Is(err, identity.Denied) && c.live.Session.ActorID == "" {
 		err = hubClosed
@@ -113,7 +113,7 @@ func (d *Dialect) refresh(r *http.Request, c *call) (any, error) {
 		return nil, err
 	}
 	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
-		Caller: c.Caller, Form: d.Form(), Raw: c.raw, Kind: identity.AccessToken, Rotate: true,
+		Caller: c.Caller, Form: d.Form(), Raw: c.raw, Kind: identity.AccessToken, Rotate: true, Live: c.live,
 	})
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (d *Dialect) signOut(r *http.Request, c *call) (any, error) {
 	if c.ticket != "" {
 		return nil, d.SignIn.Abandon(r.Context(), c.Caller, signin.TicketRef{ID: c.ticket}, signin.ProofDue)
 	}
-	ended, err := d.Sessions.End(r.Context(), c.Caller, c.live.Session.ID, "signed out")
+	ended, err := d.Sessions.SignOut(r.Context(), c.Caller, c.live.Session.ID)
 	if err == nil && !ended {
 		err = identity.TokenRevoked // another sign-out was first
 	}
@@ -161,25 +161,40 @@ func note(r *http.Request, out signin.Outcome) {
 
 // session prints a session with a token of its present generation.
 func (d *Dialect) session(ctx context.Context, c *call, s *identity.Session) (any, error) {
-	who, err := d.profile(ctx, s.SubjectID)
+	who, err := d.profile(ctx, s)
 	if err != nil {
 		return nil, err
+	}
+	var actor identity.Subject
+	if s.ActorID != "" {
+		real, err := d.Profiles.Of(ctx, s.ActorID)
+		if err != nil {
+			return nil, gone(err)
+		}
+		actor = real.Subject
 	}
 	now := d.Now()
 	at, in := hubOf(&who, s, now)
-	raw, err := d.fullToken(s, &who, at, in)
+	raw, err := d.fullToken(s, &who, at, in, actor)
 	if err != nil {
 		return nil, err
 	}
-	return printSession(raw, &who, at, in, now, c.language), nil
+	object := printSession(raw, &who, at, in, now, c.language)
+	object.Impersonation = s.ActorID != ""
+	return object, nil
 }
 
-func (d *Dialect) profile(ctx context.Context, id identity.SubjectID) (profile.Profile, error) {
-	who, err := d.Profiles.Of(ctx, id)
+func (d *Dialect) profile(ctx context.Context, s *identity.Session) (profile.Profile, error) {
+	who, err := d.Profiles.OfSession(ctx, s)
+	return who, gone(err)
+}
+
+// gone: who was deleted this very moment has no session any more.
+func gone(err error) error {
 	if errors.Is(err, identity.NotFound) {
-		err = identity.TokenRevoked // deleted this very moment
+		return identity.TokenRevoked
 	}
-	return who, err
+	return err
 }
 
 // hubOf gives the session's hub, if she is a member still and it has not expired.
@@ -192,16 +207,26 @@ func hubOf(who *profile.Profile, s *identity.Session, now time.Time) (profile.Ac
 }
 
 // named finds one of her hubs by what a path says: digits are an id, anything else is a hash (titan.md 1.1).
-func named(who *profile.Profile, text string) (identity.OrganisationID, bool) {
-	number, err := strconv.ParseInt(text, 10, 64)
-	isNumber := err == nil && strconv.FormatInt(number, 10) == text
+func named(who *profile.Profile, text string) (identity.Organisation, bool) {
+	number, hash := reference(text)
 	for i := range who.Organisations {
 		o := &who.Organisations[i].Organisation
-		if isNumber && o.Number == number || !digits(text) && o.Hash == text {
-			return o.ID, true
+		if number > 0 && o.Number == number || hash != "" && o.Hash == hash {
+			return *o, true
 		}
 	}
-	return "", false
+	return identity.Organisation{}, false
+}
+
+// reference reads what a path says of a record: its number or its hash; neither, if it can be no record's.
+func reference(text string) (number int64, hash string) {
+	if !digits(text) {
+		return 0, text
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
+		return n, ""
+	}
+	return 0, ""
 }
 
 // A hash of digits only would not be one here.

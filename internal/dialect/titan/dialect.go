@@ -91,6 +91,8 @@ var operations = []operation{
 	{name: "code", path: "/auth/code", stage: codeStage, handler: (*Dialect).code},
 	{name: "hub", path: "/auth/hub/{hub}", stage: fullStage, handler: (*Dialect).enterHub},
 	{name: "hub-invalidate", path: "/auth/hub/invalidate", stage: fullStage, handler: (*Dialect).leaveHub},
+	{name: "impersonation", path: "/auth/impersonation/{user}", stage: fullStage, handler: (*Dialect).impersonate},
+	{name: "impersonation-invalidate", path: "/auth/impersonation/invalidate", stage: fullStage, handler: (*Dialect).stopImpersonating},
 	{name: "ping", path: "/auth/ping", stage: fullStage, handler: (*Dialect).ping},
 	{name: "refresh", path: "/auth/refresh", stage: fullStage, handler: (*Dialect).refresh},
 	{name: "signout", path: "/auth/invalidate", stage: anyStage, handler: (*Dialect).signOut},
@@ -247,10 +249,7 @@ func (d *Dialect) identify(s stage, r *http.Request, c *call) error {
 		return err
 	}
 	c.live = live
-	c.SubjectID, c.ActorID, c.SessionID = live.Subject.ID, live.Subject.ID, live.Session.ID
-	if live.Session.ActorID != "" {
-		c.ActorID = live.Session.ActorID
-	}
+	c.Caller = live.Caller(c.Caller)
 	if e := httpkit.EventOf(r); e != nil {
 		e.SubjectID, e.SessionID = c.SubjectID, c.SessionID
 	}
@@ -261,7 +260,7 @@ func (d *Dialect) identify(s stage, r *http.Request, c *call) error {
 func (d *Dialect) count(h http.Header, c *call) error {
 	window, key := &d.addresses, c.Network()
 	if c.live != nil {
-		window, key = &d.users, string(c.SubjectID)
+		window, key = &d.users, string(c.ActorID)
 	}
 	if window.Limit <= 0 {
 		return nil

@@ -89,6 +89,9 @@ subjects:
   - {email: due@nordantech.com, password: *password, must_change_password: true}
   - {email: wants@nordantech.com, password: *password, titan: {login_confirmation: true}}
   - {email: vaulted@nordantech.com, password: *password, memberships: [{organisation: vault}]}
+  - {email: mia@nordantech.com, id: 01a0a000-0000-7000-8000-000000000010, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb10, given_name: Mia, family_name: Member, password: *password, memberships: [{organisation: nordan, titan_role: user}, {organisation: strange, titan_role: owner}]}
+  - {email: olaf@nordantech.com, id: 01a0a000-0000-7000-8000-000000000011, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb11, name: Olaf Owner, password: *password, memberships: [{organisation: nordan, titan_role: owner}]}
+  - {email: gone@nordantech.com, id: 01a0a000-0000-7000-8000-000000000012, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb12, name: Gone, password: *password, suspended: true, memberships: [{organisation: nordan, titan_role: user}]}
 `
 
 // house is a whole house with that scene.

@@ -99,8 +99,8 @@ func TestOldStateEndsEverywhere(t *testing.T) {
 
 func oldStateEnds(t *testing.T, nodes string, acting, looking *house, feed func()) {
 	looking.Clock = acting.Clock
-	warm := []string{nxAccess, insightsAccess, titanFull, wifiAccess, oidcAccess, nxRefresh, nxOldRefresh}
-	cold := []string{insightsRefresh, wifiRefresh, oidcRefr, nxAccess, titanFull, wifiAccess, insightsAccess, oidcAccess, nxRefresh}
+	warm := []string{nxAccess, cloudAccess, insightsAccess, titanFull, wifiAccess, oidcAccess, nxRefresh, nxOldRefresh}
+	cold := []string{cloudRefresh, cloudAccess, insightsRefresh, wifiRefresh, oidcRefr, nxAccess, titanFull, wifiAccess, insightsAccess, oidcAccess, nxRefresh}
 	for _, act := range acts {
 		t.Run(nodes+"/"+act.name, func(t *testing.T) {
 			id, login := acting.newPerson(t, false)
@@ -118,7 +118,7 @@ func oldStateEnds(t *testing.T, nodes string, acting, looking *house, feed func(
 				all = append(all, held{kind, acting.print(t, kind, login)})
 			}
 			if act.tickets {
-				for kind, login := range map[string]string{nxReset: login, titanCode: factored, wifiChallenge: factored} {
+				for kind, login := range map[string]string{nxReset: login, titanCode: factored, wifiChallenge: factored, nxTotp: factored, cloudLimited: factored, nxPageCode: login} {
 					token := acting.print(t, kind, login)
 					all = append(all, held{kind, token})
 				}
@@ -243,7 +243,7 @@ func TestSignOutEndsOneSession(t *testing.T) {
 func TestRevokedTokens(t *testing.T) {
 	h := newHouse(t, apptest.Options{})
 	_, login := h.newPerson(t, false)
-	for _, kind := range []string{nxAccess, insightsAccess, titanFull, wifiAccess, oidcAccess, oidcOwn, nxRefresh, insightsRefresh, wifiRefresh, oidcRefr} {
+	for _, kind := range []string{nxAccess, cloudAccess, cloudRefresh, insightsAccess, titanFull, wifiAccess, oidcAccess, oidcOwn, nxRefresh, insightsRefresh, wifiRefresh, oidcRefr} {
 		token, other := h.print(t, kind, login), ""
 		h.Clock.Advance(time.Second) // what differs in its second is another token
 		other = h.print(t, kind, login)

@@ -297,7 +297,7 @@ func stories() []story {
 			never("a second factor missing at "+string(door), func(*testing.T, *house) request { return signIns[door]("tia@example.test", passphrase) })
 		}
 	}
-	for _, kind := range []string{nxAccess, insightsAccess, titanFull, wifiAccess, nxRefresh, insightsRefresh, wifiRefresh, oidcRefr} {
+	for _, kind := range []string{nxAccess, cloudAccess, cloudRefresh, insightsAccess, titanFull, wifiAccess, nxRefresh, insightsRefresh, wifiRefresh, oidcRefr} {
 		revoke := func(t *testing.T, h *house) string {
 			_, login := h.newPerson(t, false)
 			token := h.print(t, kind, login)

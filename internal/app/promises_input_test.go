@@ -223,7 +223,7 @@ func TestBadInput(t *testing.T) {
 
 // usesUp says whether a request that succeeds may be the last with its token.
 func (r recipe) usesUp() bool {
-	return r.takes != nil && (r.inBody || r.door == titan.Door && r.op != "ping" || slices.Contains([]string{"signOut", "refresh", "refreshShort", "updatePassword"}, r.op))
+	return r.takes != nil && (r.inBody || r.door == titan.Door && r.op != "ping" || slices.Contains([]string{"signOut", "refresh", "refreshShort", "updatePassword", "nxRefreshShort", "nxLogout", "cloudRevoke"}, r.op))
 }
 
 // sameOperation says whether a request is still for the operation that it was made from.
@@ -270,7 +270,7 @@ func envelope(a answer) bool {
 	if json.Unmarshal([]byte(a.body), &m) != nil {
 		return a.body == "" && a.status == http.StatusMethodNotAllowed
 	}
-	for _, member := range []string{"Message", "error", "ErrorCode", "status"} {
+	for _, member := range []string{"Message", "error", "ErrorCode", "status", "Error", "resultCode"} {
 		if _, ok := m[member]; ok {
 			return true
 		}

@@ -87,13 +87,17 @@ func TestOnceMeansOnce(t *testing.T) {
 			}
 			won(t, h.race(in), 1)
 		})
-		for _, kind := range []string{titanCode, wifiChallenge} {
+		for _, kind := range []string{titanCode, wifiChallenge, nxTotp, cloudLimited} {
 			t.Run(kind, func(t *testing.T) {
 				_, login := h.newPerson(t, true)
 				h.Clock.Advance(30 * time.Second)
 				won(t, h.race(same(asks(kind).make(t, h, h.print(t, kind, login)))), 1)
 			})
 		}
+		t.Run(nxPageCode, func(t *testing.T) {
+			_, login := h.newPerson(t, false)
+			won(t, h.race(same(jsonOf("/cdb/oauth2/token", "grant_type", "authorization_code", "client_id", "gatehouse", "code", h.print(t, nxPageCode, login))(t, h, ""))), 1)
+		})
 		// Doors with a grace take everybody who comes within it to the one successor; openwifi has none: one wins, and that two hold
 		// the token ends the family.
 		for kind, path := range map[string]string{titanFull: "data.token", oidcRefr: "refresh_token", insightsRefresh: "refresh_token", nxRefresh: "RefreshToken", wifiRefresh: "refresh_token"} {

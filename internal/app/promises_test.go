@@ -46,6 +46,8 @@ const (
 	anotherOne   = "Violet-Anchor-77-lantern"
 	sharedSecret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 	clientSecret = "canary-client-secret-4711"
+	portal       = "https://portal.example.test/back"
+	harbour      = "8d1c9d0a-53f4-4bb8-8a15-0c3f6b7e2d41"
 
 	adaID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000a1"
 	bobID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000b1"
@@ -61,7 +63,7 @@ const (
 // Two companies, people of each, one with a second factor, one who rules, and those who may not come in.
 const promisesWorld = `
 organisations:
-  - {key: acme, id: ` + string(acme) + `, hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1, name: ACME, titan: {features: {impersonation: true}}, sites: [{key: berlin, id: 01a0c000-0000-7000-8000-0000000000a1, name: BERLIN}]}
+  - {key: acme, id: ` + string(acme) + `, hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1, name: ACME, titan: {features: {impersonation: true}}, sites: [{key: berlin, id: 01a0c000-0000-7000-8000-0000000000a1, name: BERLIN}], nx: {systems: [{id: ` + harbour + `, name: Harbour VMS, version: 6.0.1.39873}]}}
   - {key: works, id: ` + string(works) + `, hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa2, name: Other Works}
 roles:
   - {key: VIEWER, privileges: [DEVICE_VIEW]}
@@ -108,6 +110,7 @@ func newHouse(t testing.TB, o apptest.Options) *house {
 	o.Configure = func(c *config.Config) {
 		c.Limits.NxStrengthPerMinute, c.Limits.TitanUserPerMinute, c.Limits.TitanAddressPerMinute, c.Limits.OpenWiFiPerSecond = 0, 0, 0, 0
 		c.Insights.RefreshRotate = true
+		c.Nx.RedirectURLs = []string{portal}
 		c.SMTPURL, c.MailFrom, c.SMSURL = "smtp://127.0.0.1:9", "gatehouse@example.test", "http://127.0.0.1:9" // nobody sends: the worker does not run
 		if configure != nil {
 			configure(c)
@@ -293,6 +296,9 @@ var signIns = map[identity.Door]func(login, password string) request{
 	nx.Door: func(login, password string) request {
 		return request{method: "POST", target: "/auth/authenticate/signin", body: object("Username", login, "Password", password, "KeepLoggedIn", "false")}
 	},
+	nx.CloudDoor: func(login, password string) request {
+		return request{method: "POST", target: "/cdb/oauth2/token", body: object("grant_type", "password", "response_type", "token", "client_id", "3rdParty", "username", login, "password", password)}
+	},
 	insights.Door: func(login, password string) request {
 		return request{method: "POST", target: "/oauth/token", contentType: formType, body: form("grant_type", "password",
 			"username", login, "password", password, "client_id", "app", "client_secret", clientSecret)}
@@ -332,6 +338,9 @@ const (
 	nxAccess, nxRefresh             = "nx access", "nx refresh"
 	nxOldRefresh                    = "nx refresh of an older client" // which keeps what it spent
 	nxReset                         = "nx reset link"
+	nxTotp, nxPageCode              = "nx code step", "nx page code"
+	cloudAccess, cloudRefresh       = "nx-cloud access", "nx-cloud refresh"
+	cloudLimited                    = "nx-cloud limited" // until a second factor lifts it
 	insightsAccess, insightsRefresh = "insights access", "insights refresh"
 	titanFull, titanCode            = "titan full", "titan code"
 	titanSpent                      = "titan spent" // of the generation before, its grace over
@@ -344,13 +353,13 @@ const (
 )
 
 var tokenKinds = []string{
-	nxAccess, nxRefresh, nxOldRefresh, nxReset, insightsAccess, insightsRefresh, titanFull, titanCode, titanSpent,
+	nxAccess, nxRefresh, nxOldRefresh, nxReset, nxTotp, nxPageCode, cloudAccess, cloudRefresh, cloudLimited, insightsAccess, insightsRefresh, titanFull, titanCode, titanSpent,
 	wifiAccess, wifiRefresh, wifiChallenge, wifiKey, wifiReset, wifiVerify, subAccess, subRefresh, oidcOwn, oidcAccess, oidcRefr,
 }
 
 // ofTicket says which kinds belong to somebody half way in.
 func ofTicket(kind string) bool {
-	return kind == titanCode || kind == wifiChallenge || kind == nxReset || kind == wifiReset || kind == wifiVerify
+	return slices.Contains([]string{titanCode, wifiChallenge, nxReset, wifiReset, wifiVerify, nxTotp, nxPageCode, cloudLimited}, kind)
 }
 
 // print gets a fresh token of a kind, of the person with the login; where a second factor is asked for she has one.
@@ -380,6 +389,20 @@ func (h *house) printed(t testing.TB, kind, login string) string {
 		return h.must(t, request{method: "POST", target: "/auth/authenticate/signin", body: object("Email", login, "Password", passphrase)}).at("RefreshToken")
 	case nxReset:
 		return h.resetLink(t, login)
+	case nxTotp:
+		return h.must(t, request{method: "POST", target: "/auth/nx/login", body: object("Email", login, "Password", passphrase)}).at("TotpAccessCode")
+	case nxPageCode:
+		a := h.send(atPage(login))
+		back, err := url.Parse(a.header.Get("Location"))
+		must(t, err)
+		if a.status != http.StatusSeeOther || back.Query().Get("code") == "" {
+			t.Fatalf("at the page: %v", a)
+		}
+		return back.Query().Get("code")
+	case cloudAccess, cloudLimited:
+		return from(nx.CloudDoor, "access_token")
+	case cloudRefresh:
+		return from(nx.CloudDoor, "refresh_token")
 	case insightsAccess:
 		return from(insights.Door, "access_token")
 	case insightsRefresh:
@@ -525,7 +548,7 @@ var sixDigits = regexp.MustCompile(`\b[0-9]{6}\b`)
 
 // holderOf is whose token of a kind the tests use: only somebody with a second factor gets half way.
 func holderOf(kind string) string {
-	if kind == titanCode || kind == wifiChallenge {
+	if slices.Contains([]string{titanCode, wifiChallenge, nxTotp, cloudLimited}, kind) {
 		return "tia@example.test"
 	}
 	return "ada@example.test"
@@ -554,6 +577,7 @@ type recipe struct {
 	// inBody: the token is not the Authorization header but a field or a parameter, whose refusals have other statuses.
 	inBody bool
 	by     string // whose token it has to be; "": holderOf's
+	idle   int    // the status of the right token's answer where this house has nothing to do; 0: a success
 	make   func(t testing.TB, h *house, token string) request
 }
 
@@ -653,6 +677,35 @@ var recipes = []recipe{
 	}},
 	{door: nx.Door, op: "readUser", takes: []string{nxAccess}, make: plain("GET", "/auth/user/"+string(adaID), "")},
 	{door: nx.Door, op: "changeUser", takes: []string{nxAccess}, make: plain("PATCH", "/auth/user/"+string(adaID), `{"Name":"Ada L","Newsletter":true,"PhoneNumber":"+49"}`)},
+
+	{door: nx.Door, op: "nxLogin", make: jsonOf("/auth/nx/login", "Email", "ada@example.test", "Password", passphrase)},
+	{door: nx.Door, op: "nxTOTP", takes: []string{nxTotp}, inBody: true, make: jsonOf("/auth/nx/totp", "token", "{token}", "totp", "{code}")},
+	{door: nx.Door, op: "nxCSRF", make: jsonOf("/auth/nx/csrf", "AuthenticationEndpoint", "http://gatehouse.test/auth/nx/authorize", "RedirectURL", portal)},
+	{door: nx.Door, op: "nxCode", takes: []string{nxPageCode}, inBody: true, make: func(t testing.TB, h *house, token string) request {
+		state := h.must(t, jsonOf("/auth/nx/csrf", "AuthenticationEndpoint", "http://gatehouse.test/", "RedirectURL", portal)(t, h, "")).at("State")
+		return request{method: "POST", target: "/auth/nx/code", body: object("code", token, "state", state)}
+	}},
+	{door: nx.Door, op: "nxPlugin", takes: []string{cloudRefresh}, inBody: true, make: jsonOf("/auth/nx/plugin", "refresh_token", "{token}", "system_nxid", harbour)},
+	{door: nx.Door, op: "nxRefresh", takes: []string{nxRefresh, nxOldRefresh}, make: plain("POST", "/auth/nx/refresh-token", `{"GrantType":"AccessToken","Password":""}`)},
+	{door: nx.Door, op: "nxRefresh", job: "password", takes: []string{nxAccess}, make: plain("POST", "/auth/nx/refresh-token", object("GrantType", "Password", "Password", passphrase))},
+	{door: nx.Door, op: "nxRefreshShort", takes: []string{nxRefresh, nxOldRefresh}, make: plain("POST", "/auth/nx/refresh", `{"GrantType":"RefreshToken","Password":""}`)},
+	{door: nx.Door, op: "nxLogout", takes: []string{nxAccess}, make: plain("POST", "/auth/nx/logout", `{"GrantType":"","Password":""}`)},
+	{door: nx.Door, op: "nxLink", takes: []string{nxAccess}, idle: http.StatusNotFound, make: plain("POST", "/auth/nx/link", object("Email", "ada@cloud.test", "Password", passphrase))},
+	{door: nx.Door, op: "nxUnlink", takes: []string{nxAccess}, idle: http.StatusNotFound, make: plain("POST", "/auth/nx/unlink", "")},
+	{door: nx.Door, op: "openAuthorize", make: plain("GET", "/auth/nx/authorize?"+form("redirect_url", portal, "client_id", "gatehouse", "state", "x"), "")},
+	{door: nx.Door, op: "submitAuthorize", make: func(testing.TB, *house, string) request { return atPage("ada@example.test") }},
+	{door: nx.Door, op: "cloudToken", job: "password", make: func(testing.TB, *house, string) request {
+		return signIns[nx.CloudDoor]("ada@example.test", passphrase)
+	}},
+	{door: nx.Door, op: "cloudToken", job: "refresh", takes: []string{cloudRefresh}, inBody: true, make: jsonOf("/cdb/oauth2/token", "grant_type", "refresh_token", "client_id", "3rdParty", "refresh_token", "{token}")},
+	{door: nx.Door, op: "cloudToken", job: "code", takes: []string{nxPageCode}, inBody: true, make: jsonOf("/cdb/oauth2/token", "grant_type", "authorization_code", "client_id", "gatehouse", "code", "{token}")},
+	{door: nx.Door, op: "cloudLookUp", takes: []string{cloudAccess, cloudRefresh}, make: aboutToken("GET")},
+	{door: nx.Door, op: "cloudRevoke", takes: []string{cloudAccess, cloudRefresh}, make: aboutToken("DELETE")},
+	{door: nx.Door, op: "cloudTOTP", takes: []string{cloudLimited}, inBody: true, make: func(t testing.TB, h *house, token string) request {
+		return request{method: "GET", target: "/cdb/account/self/2fa/totp/key/" + h.codeNow(t) + "?" + form("token", token)}
+	}},
+	{door: nx.Door, op: "cloudAccount", takes: []string{cloudAccess}, make: plain("GET", "/cdb/account/self", "")},
+	{door: nx.Door, op: "cloudSystems", takes: []string{cloudAccess}, make: plain("GET", "/cdb/systems", "")},
 
 	{door: insights.Door, op: "token", job: "password", make: formOf("/oauth/token", "grant_type", "password", "username", "ada@example.test", "password", passphrase,
 		"client_id", "app", "client_secret", clientSecret, "scope", "read")},
@@ -829,6 +882,21 @@ var recipes = []recipe{
 	{door: oidc.Door, op: "revoke", make: formOf("/oauth2/revoke", "token", "{token}x", "client_id", "robot", "client_secret", clientSecret)},
 }
 
+// atPage is the form of the page at which people sign in with their Nx account.
+func atPage(login string) request {
+	return request{
+		method: "POST", target: "/auth/nx/authorize", contentType: formType, header: [][2]string{{"Sec-Fetch-Site", "same-origin"}},
+		body: form("redirect_url", portal, "client_id", "gatehouse", "state", "x", "email", login, "password", passphrase),
+	}
+}
+
+// aboutToken is a call of the cloud about the token that is shown.
+func aboutToken(method string) func(testing.TB, *house, string) request {
+	return func(_ testing.TB, _ *house, token string) request {
+		return request{method: method, target: "/cdb/oauth2/token/" + url.PathEscape(token), bearer: token}
+	}
+}
+
 // withKey is a request about an API key of ada's, one of its own each time.
 func withKey(method, target, body string) func(testing.TB, *house, string) request {
 	return func(t testing.TB, h *house, token string) request {
@@ -870,6 +938,7 @@ func proofOfNumber(t testing.TB, h *house, token string) request {
 func asks(kind string) recipe {
 	name := map[string]string{
 		nxAccess: "nx configuration", nxRefresh: "nx refresh", nxOldRefresh: "nx refresh", nxReset: "nx openReset",
+		nxTotp: "nx nxTOTP", nxPageCode: "nx nxCode", cloudAccess: "nx cloudAccount", cloudRefresh: "nx cloudToken refresh", cloudLimited: "nx cloudTOTP",
 		insightsAccess: "insights sites", insightsRefresh: "insights token refresh", titanFull: "titan ping", titanSpent: "titan ping", titanCode: "titan enterCode",
 		wifiAccess: "openwifi me", wifiRefresh: "openwifi token refresh", wifiChallenge: "openwifi token challenge", wifiKey: "openwifi me by key",
 		wifiReset: "openwifi openLink reset", wifiVerify: "openwifi openLink verify", subAccess: "openwifi subscriberMe", subRefresh: "openwifi subscriberToken refresh", oidcRefr: "oidc token refresh",

@@ -176,6 +176,14 @@ func deeds() []deed {
 		}
 	}
 	web("sign-out at nx", []string{"session.end ok"}, bearer(nxAccess, "POST", "/auth/authenticate/signout", ""))
+	web("sign-out at nx, of an Nx account", []string{"session.end ok"}, bearer(nxAccess, "POST", "/auth/nx/logout", `{"GrantType":"","Password":""}`))
+	web("confirming herself at nx", []string{"session.renew ok"}, bearer(nxAccess, "POST", "/auth/nx/refresh-token", object("GrantType", "Password", "Password", passphrase)))
+	web("revoking a token of the cloud", []string{"session.end ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
+		return aboutToken("DELETE")(t, h, h.print(t, cloudAccess, login))
+	})
+	web("stranger: an Nx account's code step", []string{"signin.proof ok"}, func(_ *testing.T, _ *house, _ identity.SubjectID, login string) request {
+		return request{method: "POST", target: "/auth/nx/login", body: object("Email", login, "Password", passphrase)}
+	})
 	web("sign-out at titan", []string{"session.end ok"}, bearer(titanFull, "POST", "/auth/invalidate", ""))
 	web("sign-out at openwifi", []string{"session.end ok"}, bearer(wifiAccess, "DELETE", "/api/v1/oauth2/{token}", ""))
 	web("changing oneself at openwifi", []string{"subject.update ok"}, bearer(wifiAccess, "PUT", "/api/v1/user/{id}", `{"name":"Another"}`))

@@ -77,7 +77,7 @@ var cloudOperations = []operation{
 // CloudRoutes is the cloud as the router sees it.
 func (d *Dialect) CloudRoutes() httpkit.Door {
 	return httpkit.Door{
-		Name: CloudDoor, Routes: d.routes(cloudBase, cloudOperations), Claims: []string{cloudBase + "/"}, Wrap: d.Wrap,
+		Name: CloudDoor, Routes: d.routes(cloudBase, cloudOperations), Claims: []string{cloudBase + "/"}, Wrap: d.cloudWrap,
 		NotFound: func(w http.ResponseWriter, r *http.Request) { d.refuseCloud(w, r, identity.NotFound) },
 		MethodNotAllowed: func(w http.ResponseWriter, r *http.Request, allow []string) {
 			w.Header().Set("Allow", strings.Join(allow, ", "))
@@ -85,6 +85,22 @@ func (d *Dialect) CloudRoutes() httpkit.Door {
 			_ = writeCloud(w, http.StatusMethodNotAllowed, result{"notImplemented", "This method is not served here."}) // it marshals
 		},
 	}
+}
+
+// secretPaths have a token or a code behind them, which is none of the log's business however short it is: another door's ticket may
+// be put there, and a code that was refused may still be good.
+var secretPaths = []string{cloudBase + "/oauth2/token/", cloudBase + "/account/self/2fa/totp/key/"}
+
+func (d *Dialect) cloudWrap(next http.Handler) http.Handler {
+	next = d.Wrap(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, path := range secretPaths {
+			if e := httpkit.EventOf(r); e != nil && strings.HasPrefix(r.URL.Path, d.Prefix+path) {
+				e.Path = d.Prefix + path + "…"
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // result is the cloud's answer where there is nothing else to say.
@@ -278,9 +294,6 @@ func (d *Dialect) cloudRevoke(w http.ResponseWriter, r *http.Request) error {
 // cloudTOTP answers GET /cdb/account/self/2fa/totp/key/{totp}, which lifts the limited token in its query.
 func (d *Dialect) cloudTOTP(w http.ResponseWriter, r *http.Request) error {
 	code := r.PathValue("totp")
-	if e := httpkit.EventOf(r); e != nil {
-		e.Path = strings.TrimSuffix(e.Path, code) + "…" // a code that was refused may still be good
-	}
 	query, err := httpkit.ParseForm(r.URL.RawQuery)
 	if err != nil {
 		return err

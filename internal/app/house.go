@@ -256,7 +256,7 @@ func (h *House) cloud() error {
 	log := logs.In(h.log, logs.Doors)
 	h.Cloud = &cloud.Service{
 		ClientID: cmp.Or(h.Config.Nx.ClientID, "gatehouse"), Store: h.Store, SignIn: h.SignIn, Sessions: h.Sessions, Manage: h.Manage,
-		Federation: h.Federation, Audit: h.Audit, Box: h.Box, Log: log, Now: h.now, Rand: h.rand,
+		Federation: h.Federation, Audit: h.Audit, Box: h.Box, Log: log, Now: h.now, Wall: time.Now, Rand: h.rand,
 		Door: nx.CloudDoor, Form: nx.CloudForm{}, Systems: nx.Systems,
 	}
 	base := h.Config.Nx.Upstream

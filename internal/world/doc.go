@@ -22,5 +22,6 @@
 //	              openwifi  {"role":"root|partner|admin|…","notes":[…],…}; role root implies superadmin: true, and blackListed: true
 //	                        suspended: true, unless the file says otherwise
 //	membership    titan     {"role":"owner|administrator|user"}          in the file also titan_role: owner
-//	organisation  titan     {"features":{name:bool|int},"settings":{name:…},"type":0}
+//	organisation  nx        {"systems":[{"id":string,"name":string,"version":string,"status":string,"second_factor":bool}]}
+//	              titan     {"features":{name:bool|int},"settings":{name:…},"type":0}
 package world

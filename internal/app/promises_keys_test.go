@@ -27,7 +27,7 @@ func TestKeysRotateUnderUse(t *testing.T) {
 		c.Keys.RotateEvery, c.Keys.PublishAhead = 5*24*time.Hour, 24*time.Hour
 		c.Insights.AccessLife = 30 * time.Hour
 		for _, life := range []*time.Duration{
-			&c.Titan.SessionLife, &c.Titan.IdleLife, &c.Titan.RememberLife, &c.Nx.RefreshLife, &c.Nx.RememberLife, &c.Insights.RefreshLife,
+			&c.Titan.SessionLife, &c.Titan.IdleLife, &c.Titan.RememberLife, &c.Nx.RefreshLife, &c.Nx.RememberLife, &c.Nx.CloudRefreshLife, &c.Insights.RefreshLife,
 			&c.OpenWiFi.TokenLife, &c.OpenWiFi.RefreshLife, &c.OIDC.RefreshLife,
 		} {
 			*life = 48 * time.Hour // so that keys are removed soon after they retire

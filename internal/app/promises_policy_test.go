@@ -46,13 +46,13 @@ func (s said) by(a answer) bool { return a.status == s.status && strings.Contain
 
 var (
 	saysRestricted = map[identity.Door]said{
-		nx.Door: {403, "not allowed"}, insights.Door: {400, `"access_denied"`}, titan.Door: {403, "at this hour or from this address"}, openwifi.Door: {403, `"ErrorCode":7`},
+		nx.Door: {403, "not allowed"}, nx.CloudDoor: {403, `"forbidden"`}, insights.Door: {400, `"access_denied"`}, titan.Door: {403, "at this hour or from this address"}, openwifi.Door: {403, `"ErrorCode":7`},
 	}
 	saysFactor = map[identity.Door]said{
-		nx.Door: {403, "second factor"}, insights.Door: {400, "second factor"}, titan.Door: {403, "second factor"}, openwifi.Door: {403, `"ErrorCode":12`},
+		nx.Door: {403, "second factor"}, nx.CloudDoor: {200, "2fa_disabled_for_the_user"}, insights.Door: {400, "second factor"}, titan.Door: {403, "second factor"}, openwifi.Door: {403, `"ErrorCode":12`},
 	}
 	saysOld = map[identity.Door]said{
-		nx.Door: {403, "expired"}, insights.Door: {400, "have expired"}, titan.Door: {403, "must be changed"}, openwifi.Door: {403, `"ErrorCode":1,`},
+		nx.Door: {403, "expired"}, nx.CloudDoor: {403, `"forbidden"`}, insights.Door: {400, "have expired"}, titan.Door: {403, "must be changed"}, openwifi.Door: {403, `"ErrorCode":1,`},
 	}
 	farAway = "203.0.113.77"
 )

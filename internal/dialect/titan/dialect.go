@@ -150,6 +150,8 @@ func (d *Dialect) wrap(next http.Handler) http.Handler {
 	return httpkit.CORS{
 		Origins: d.Origins, Methods: "GET, POST", MaxAge: "600",
 		Expose: "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-Request-Id",
+		// For the cookies that bind a state to its browser; none of them signs anybody in.
+		Cookies: true,
 	}.Wrap(next)
 }
 

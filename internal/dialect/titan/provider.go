@@ -53,9 +53,6 @@ func (d *Dialect) providerState(r *http.Request, c *call) (any, error) {
 		return nil, err
 	}
 	c.cookie(d.browserCookie(state.Secret, state.Browser, d.Now(), state.ExpiresAt))
-	if origin := r.Header.Get("Origin"); origin != "" && slices.Contains(d.Origins, origin) {
-		c.header("Access-Control-Allow-Credentials", "true") // or a page of another origin would not be given the cookie
-	}
 	return stateAnswer{state.Secret.Reveal(), instant(state.ExpiresAt)}, nil
 }
 

@@ -21,6 +21,8 @@ type userCmd struct {
 	Sessions     userSessionsCmd     `cmd:"" help:"List her sessions."`
 	SignOut      userSignOutCmd      `cmd:"" help:"End all her sessions."`
 	ResetFactors userResetFactorsCmd `cmd:"" help:"Remove her second factors; her sessions end."`
+	Identities   userIdentitiesCmd   `cmd:"" help:"List her identities at other houses."`
+	Unlink       userUnlinkCmd       `cmd:"" help:"Take one of them away; her sessions end. Her only way in stays."`
 }
 
 // who names a subject by any login, or by id.

@@ -67,7 +67,7 @@ func (d *Dialect) providerStart(r *http.Request, c *call) (any, error) {
 		return nil, &invalid{map[string][]words{"state": {required}}}
 	}
 	started, err := d.Federation.Start(r.Context(), federation.StartInput{
-		Caller: c.Caller, Provider: kind, State: state, Browser: d.browser(r, state), Lured: d.lured(r), RedirectURI: d.callbackOf(kind),
+		Caller: c.Caller, Provider: kind, State: state, Browser: d.browser(r, state), Lured: d.lured(r), RedirectURI: d.Callback(kind),
 	})
 	switch {
 	case errors.Is(err, federation.ErrProvider):
@@ -92,7 +92,7 @@ func (d *Dialect) providerCallback(r *http.Request, c *call) (any, error) {
 	state, kind := identity.Secret(query["state"]), r.PathValue("type")
 	out, err := d.Federation.Callback(r.Context(), federation.CallbackInput{
 		Caller: c.Caller, Provider: kind, State: state, Browser: d.browser(r, state), Code: identity.Secret(query["code"]),
-		Issuer: query["iss"], Refusal: query["error"], RedirectURI: d.callbackOf(kind),
+		Issuer: query["iss"], Refusal: query["error"], RedirectURI: d.Callback(kind),
 	})
 	name, value := "identity", "linked"
 	switch {
@@ -148,7 +148,8 @@ func (d *Dialect) noteProvider(r *http.Request, kind string, err error) {
 	}
 }
 
-func (d *Dialect) callbackOf(kind string) string {
+// Callback is the address to register at a provider.
+func (d *Dialect) Callback(kind string) string {
 	return strings.TrimSuffix(d.Issuer, "/") + d.Prefix + "/auth/provider/oauth/callback/" + url.PathEscape(kind)
 }
 

@@ -138,7 +138,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	for i, a := range algorithms {
 		allowed[i] = jose.SignatureAlgorithm(a)
 	}
-	token, err := jose.ParseSigned(raw, allowed)
+	token, err := jose.ParseSignedCompact(raw, allowed)
 	if err != nil {
 		return nil, err
 	}

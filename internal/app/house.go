@@ -21,6 +21,7 @@ import (
 	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/phone"
@@ -73,6 +74,7 @@ type House struct {
 	Passwords *credential.Passwords
 	SignIn    *signin.Service
 	Grants    *grant.Service
+	Links     *link.Service
 	Recovery  *recovery.Service
 	Manage    *manage.Service
 	Profiles  *profile.Service
@@ -203,8 +205,9 @@ func (h *House) core(o Options) error {
 		Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box,
 		Pictures: picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
 	}
+	h.Links = &link.Service{Keys: h.Box, Now: h.now, Rand: h.rand}
 	h.Recovery = &recovery.Service{
-		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
+		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Links: h.Links, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
 	h.Enrol = &enrol.Service{Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}

@@ -24,6 +24,7 @@ import (
 	"gatehouse/internal/app/apptest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/apikey"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
@@ -408,7 +409,7 @@ func (h *house) printed(t testing.TB, kind, login string) string {
 	case wifiVerify: // the same, since she may not sign in before she follows it
 		id, login := h.newPerson(t, false)
 		if _, err := h.Recovery.StartVerification(t.Context(), identity.Caller{Door: openwifi.Door}, id, recovery.Link{
-			TTL: 24 * time.Hour, Form: recovery.UUIDSecret, Address: func(s identity.Secret) string { return "https://sec.example.test/?a=b&id=" + s.Reveal() },
+			TTL: 24 * time.Hour, Form: link.UUID, Address: func(s identity.Secret) string { return "https://sec.example.test/?a=b&id=" + s.Reveal() },
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -36,6 +36,7 @@ import (
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
+	"gatehouse/internal/factor/recoverycode"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
@@ -191,11 +192,13 @@ func (h *House) core(o Options) error {
 	if err := h.delivery(); err != nil {
 		return err
 	}
+	h.Links = &link.Service{Keys: h.Box, Now: h.now, Rand: h.rand}
 	byMail, bySMS := h.codes(identity.Mail), h.codes(identity.SMS)
 	h.SignIn = &signin.Service{
 		Store: h.Store, Sessions: h.Sessions, Passwords: h.Passwords,
-		Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}, &onetimecode.SMS{Codes: bySMS}, &onetimecode.Email{Codes: byMail}},
-		Log:     h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
+		Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}, &onetimecode.SMS{Codes: bySMS}, &onetimecode.Email{Codes: byMail},
+			&recoverycode.Factor{Keys: h.Box, Outbox: h.Outbox}},
+		Links: h.Links, Log: h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
 	}
 	h.Grants = &grant.Service{Store: h.Store, Sessions: h.Sessions, Hasher: h.pool, Log: h.Audit}
 	h.Phones = &phone.Service{
@@ -205,10 +208,10 @@ func (h *House) core(o Options) error {
 		Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box,
 		Pictures: picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
 	}
-	h.Links = &link.Service{Keys: h.Box, Now: h.now, Rand: h.rand}
 	h.Recovery = &recovery.Service{
 		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Links: h.Links, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
+	h.SignIn.Recovery = h.Recovery
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
 	h.Enrol = &enrol.Service{Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
 	h.Staff = &staff.Service{

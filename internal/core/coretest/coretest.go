@@ -93,6 +93,7 @@ func New(t testing.TB, store identity.Store) *Core {
 		Log:     log, Limits: signin.DefaultLimits, Now: c.Clock.Now, Rand: SeededRand(),
 	}
 	c.Links = &link.Service{Keys: box, Now: c.Clock.Now, Rand: c.SignIn.Rand}
+	c.SignIn.Links = c.Links
 	c.Grants = &grant.Service{Store: store, Sessions: c.Sessions, Hasher: pool, Log: log, Forms: []token.Form{Form(Door), Form(Lax)}}
 	for _, listener := range []func([]identity.Change){c.Sessions.Changed, c.Policies.Changed, c.Grants.Changed} {
 		store.OnCommit(listener)

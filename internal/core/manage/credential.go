@@ -188,6 +188,9 @@ func (s *Service) enrol(ctx context.Context, tx identity.Tx, caller identity.Cal
 	if err := s.createCredential(ctx, tx, c); err != nil {
 		return err
 	}
+	if err := tx.DeleteDevicesOf(ctx, c.SubjectID, ""); err != nil { // remembered for a code of another factor
+		return err
+	}
 	return s.finish(ctx, tx, caller, identity.SubjectChanged, string(c.SubjectID), audit.Entry{
 		Action: "factor.enrol", SubjectID: c.SubjectID, After: map[string]any{"kind": c.Kind, "target": c.Target},
 	})

@@ -37,6 +37,16 @@ func (s *Service) StartVerification(ctx context.Context, caller identity.Caller,
 	return subject, err
 }
 
+// Purpose says which of some purposes a link is good for; it spends nothing. Its refusal is TicketInvalid.
+func (s *Service) Purpose(ctx context.Context, caller identity.Caller, secret identity.Secret, among ...string) (purpose string, err error) {
+	err = s.Store.View(ctx, func(r identity.Reader) error {
+		t, err := s.Links.Open(ctx, r, caller.Door, secret, among...)
+		purpose = t.Purpose
+		return err
+	})
+	return purpose, err
+}
+
 // LookAtVerification says whether a link to confirm an address is still good; it spends nothing.
 func (s *Service) LookAtVerification(ctx context.Context, caller identity.Caller, secret identity.Secret) error {
 	return s.Store.View(ctx, func(r identity.Reader) error {

@@ -3,6 +3,7 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -57,6 +58,7 @@ type Link struct {
 	Address func(secret identity.Secret) string // of the door's page that spends it
 	TTL     time.Duration
 	Form    link.Form
+	Door    identity.Door // where it is good; "": the caller's
 }
 
 // ForgotInput asks for a link.
@@ -147,7 +149,7 @@ func (s *Service) bound(ctx context.Context, tx identity.Tx, caller identity.Cal
 
 // send makes a link with the id and writes the mail that carries it; to "" is a decoy.
 func (s *Service) send(ctx context.Context, tx identity.Tx, caller identity.Caller, id string, whose identity.SubjectID, to string, of sort, subject identity.Subject, in Link) error {
-	secret, err := s.Links.Make(ctx, tx, id, link.New{Purpose: of.purpose, Door: caller.Door, SubjectID: whose, ExpiresAt: s.Now().Add(in.TTL)})
+	secret, err := s.Links.Make(ctx, tx, id, link.New{Purpose: of.purpose, Door: cmp.Or(in.Door, caller.Door), SubjectID: whose, ExpiresAt: s.Now().Add(in.TTL)})
 	if err != nil {
 		return err
 	}

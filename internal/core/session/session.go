@@ -200,6 +200,9 @@ func (s *Service) EndAllIn(ctx context.Context, tx identity.Tx, caller identity.
 	if err != nil {
 		return err
 	}
+	if err := tx.DeleteDevicesOf(ctx, id, ""); err != nil { // what ends them all ends what was remembered of her browsers
+		return err
+	}
 	for _, session := range ended {
 		if err := tx.Announce(ctx, identity.SessionChanged, string(session), now); err != nil {
 			return err

@@ -2,7 +2,6 @@ package signin
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"gatehouse/internal/core/credential"
@@ -18,6 +17,9 @@ type EnterInput struct {
 	TicketTTL    time.Duration // 0: the house's
 	// Demand reads a door's own words for "members need a second factor". May be nil.
 	Demand func(identity.Organisation) identity.Demand
+	// DemandKinds and CodeLink are PasswordInput's.
+	DemandKinds func(identity.Organisation) []identity.CredentialKind
+	CodeLink    func(identity.Secret) string
 }
 
 // Enter makes an organisation the session's. Where that one demands a second factor and the session had none, the outcome is a
@@ -40,8 +42,11 @@ func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 		if err != nil {
 			return err
 		}
-		proven := slices.Contains(held.AMR, "mfa") || in.Demand == nil || in.Demand(organisation) != identity.FactorNeeded
-		if proven {
+		var kinds []identity.CredentialKind
+		if in.DemandKinds != nil {
+			kinds = in.DemandKinds(organisation)
+		}
+		if in.Demand == nil || in.Demand(organisation) != identity.FactorNeeded || s.holds(held.AMR, kinds) {
 			entered, err := s.Sessions.EnterIn(ctx, tx, in.Caller, in.Session, in.Organisation, nil)
 			out = Outcome{Subject: subject, Session: entered}
 			return err
@@ -52,7 +57,7 @@ func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 		}
 		todo := intent{
 			Org: in.Organisation, AMR: held.AMR, NeedsProof: true, Steps: Steps{Proof: true},
-			TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Enters: in.Session,
+			TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Enters: in.Session, Kinds: kinds, Mailbox: true, linksWith: in.CodeLink,
 		}
 		if c.Current != nil {
 			todo.PasswordVersion = c.Current.Version

@@ -37,6 +37,8 @@ func (d *Dialect) signIn(r *http.Request, c *call) (any, error) {
 	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
 		Caller: c.Caller, Login: login, Password: identity.Secret(password), Remember: remember, Landing: landing,
 		Steps: signin.Steps{Proof: true}, TicketTTL: codeTTL, Demand: hubDemand, OwnDemand: ownDemand,
+		DemandKinds: hubKinds, CodeLink: d.page(signin.CodeLink),
+		Devices: signin.Devices{Mark: markOf(r), TTL: deviceTTL, CheckStrange: d.CheckStrange},
 	})
 	return d.outcome(r, c, out, err)
 }
@@ -73,6 +75,7 @@ func (d *Dialect) enterHub(r *http.Request, c *call) (any, error) {
 	}
 	out, err := d.SignIn.Enter(r.Context(), signin.EnterInput{
 		Caller: c.Caller, Session: c.live.Session.ID, Organisation: hub, TicketTTL: codeTTL, Demand: hubDemand,
+		DemandKinds: hubKinds, CodeLink: d.page(signin.CodeLink),
 	})
 	if errors.Is(err, identity.Denied) && c.live.Session.ActorID == "" {
 		err = hubClosed
@@ -120,6 +123,11 @@ func (d *Dialect) signOut(r *http.Request, c *call) (any, error) {
 	if c.ticket != "" {
 		return nil, d.SignIn.Abandon(r.Context(), c.Caller, signin.TicketRef{ID: c.ticket}, signin.ProofDue)
 	}
+	// First: whoever's sign-out fails half way tries again, and until then is rather asked for a code.
+	if err := d.SignIn.Forget(r.Context(), c.Caller, c.live, markOf(r)); err != nil {
+		return nil, err
+	}
+	d.forget(c)
 	ended, err := d.Sessions.End(r.Context(), c.Caller, c.live.Session.ID, "signed out")
 	if err == nil && !ended {
 		err = identity.TokenRevoked // another sign-out was first
@@ -133,6 +141,7 @@ func (d *Dialect) outcome(r *http.Request, c *call, out signin.Outcome, err erro
 		return nil, err
 	}
 	note(r, out)
+	d.remember(c, out.Device)
 	if out.Ticket == nil {
 		return d.session(r.Context(), c, &out.Session)
 	}
@@ -151,7 +160,7 @@ func note(r *http.Request, out signin.Outcome) {
 }
 
 // session prints a session with a token of its present generation.
-func (d *Dialect) session(ctx context.Context, c *call, s *identity.Session) (any, error) {
+func (d *Dialect) session(ctx context.Context, c *call, s *identity.Session) (*sessionObject, error) {
 	who, err := d.profile(ctx, s.SubjectID)
 	if err != nil {
 		return nil, err
@@ -162,7 +171,8 @@ func (d *Dialect) session(ctx context.Context, c *call, s *identity.Session) (an
 	if err != nil {
 		return nil, err
 	}
-	return printSession(raw, &who, at, in, now, c.language), nil
+	printed := printSession(raw, &who, at, in, now, c.language)
+	return &printed, nil
 }
 
 func (d *Dialect) profile(ctx context.Context, id identity.SubjectID) (profile.Profile, error) {
@@ -207,6 +217,18 @@ func digits(text string) bool {
 
 func hubDemand(o identity.Organisation) identity.Demand {
 	return demand(settingsOf(&o).LoginConfirmation)
+}
+
+// hubKinds are the factors that reach the weakest channel that a hub allows; nil: all.
+func hubKinds(o identity.Organisation) []identity.CredentialKind {
+	kinds := []identity.CredentialKind{identity.TOTP, identity.WebAuthn}
+	switch settingsOf(&o).LoginConfirmationChannel {
+	case channelApp:
+		return kinds
+	case channelSMS:
+		return append(kinds, identity.SMSCode)
+	}
+	return nil
 }
 
 func ownDemand(s identity.Subject) identity.Demand {

@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/token"
@@ -43,6 +44,8 @@ type Keys interface {
 // Dialect is the door. Its fields are set by whoever builds it and not changed after Routes.
 type Dialect struct {
 	Issuer           string   // iss of the tokens
+	Prefix           string   // that the operator gave the door
+	Frontend         string   // page that links in mails open; "": the issuer
 	Origins          []string // browser origins that may call us
 	UserPerMinute    int      // calls of one signed-in user; 0: no limit
 	AddressPerMinute int      // calls of one address without a token; 0: no limit
@@ -50,6 +53,9 @@ type Dialect struct {
 	SignIn           *signin.Service
 	Sessions         *session.Service
 	Profiles         *profile.Service
+	Recovery         *recovery.Service
+	ApproveAtOnce    bool         // recoveries need no operator
+	CheckStrange     bool         // whoever has no second factor is mailed a code in a browser that is not known
 	Log              *slog.Logger // nil: the default
 	Now              func() time.Time
 
@@ -86,6 +92,8 @@ var operations = []operation{
 	{"ping", "/auth/ping", fullStage, (*Dialect).ping},
 	{"refresh", "/auth/refresh", fullStage, (*Dialect).refresh},
 	{"signout", "/auth/invalidate", anyStage, (*Dialect).signOut},
+	{"verify", "/auth/verification/{verification}", noToken, (*Dialect).verify},
+	{"recovery", "/auth/recovery/initiate", noToken, (*Dialect).initiateRecovery},
 }
 
 // claims are the paths that are ours to refuse. All else below /auth/ is the Nx door's, which speaks there too.
@@ -147,6 +155,7 @@ type call struct {
 	raw      string            // the token as shown
 	live     *session.Live     // of a full token; nil: none
 	ticket   identity.TicketID // of a code token
+	cookies  []*http.Cookie    // to be set where the call succeeds
 }
 
 func (d *Dialect) newCall(r *http.Request) *call {
@@ -159,6 +168,9 @@ func (d *Dialect) serve(op operation) http.HandlerFunc {
 		c := d.newCall(r)
 		data, err := d.run(op, w.Header(), r, c)
 		if err == nil {
+			for _, cookie := range c.cookies {
+				http.SetCookie(w, cookie)
+			}
 			err = d.answer(w, c.language, data)
 		}
 		if err != nil {

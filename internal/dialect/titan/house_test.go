@@ -80,7 +80,7 @@ subjects:
     factors: {totp: ` + secret + `}
     memberships:
       - {organisation: vault, titan_role: user}
-  - {email: lone@nordantech.com, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb4, password: *password}
+  - {email: lone@nordantech.com, id: 01a0a000-0000-7000-8000-000000000004, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb4, password: *password}
   - {email: off@nordantech.com, password: *password, suspended: true}
   - {email: new@nordantech.com, password: *password, must_verify: true, verified: false}
   - {email: due@nordantech.com, password: *password, must_change_password: true}

@@ -26,6 +26,7 @@ import (
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
+	"gatehouse/internal/factor/recoverycode"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
@@ -89,7 +90,7 @@ func New(t testing.TB, store identity.Store) *Core {
 	c.SMS, c.Email = &onetimecode.SMS{Codes: codes}, &onetimecode.Email{Codes: codes}
 	c.SignIn = &signin.Service{
 		Store: store, Sessions: c.Sessions, Passwords: c.Passwords,
-		Factors: []signin.Factor{&totp.Factor{Box: box, Now: c.Clock.Now}, c.SMS, c.Email},
+		Factors: []signin.Factor{&totp.Factor{Box: box, Now: c.Clock.Now}, c.SMS, c.Email, &recoverycode.Factor{Keys: box, Outbox: c.Outbox}},
 		Log:     log, Limits: signin.DefaultLimits, Now: c.Clock.Now, Rand: SeededRand(),
 	}
 	c.Links = &link.Service{Keys: box, Now: c.Clock.Now, Rand: c.SignIn.Rand}

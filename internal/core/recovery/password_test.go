@@ -60,6 +60,7 @@ func build(t *testing.T, store identity.Store) *house {
 	h := &house{Core: c, t: t, office: &office{}, Service: &recovery.Service{
 		Store: store, Passwords: c.Passwords, Manage: people, Links: c.Links, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}}
+	c.SignIn.Recovery = h.Service
 	h.worker = &deliver.Worker{Outbox: outbox, Owner: "test", Senders: map[identity.Channel]deliver.Sender{identity.Mail: h.office}, Log: c.Passwords.Log}
 	return h
 }

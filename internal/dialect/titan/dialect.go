@@ -166,6 +166,9 @@ func (d *Dialect) newCall(r *http.Request) *call {
 func (d *Dialect) serve(op operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := d.newCall(r)
+		if e := httpkit.EventOf(r); e != nil && r.PathValue("verification") != "" {
+			e.Path = op.path // it names a link
+		}
 		data, err := d.run(op, w.Header(), r, c)
 		if err == nil {
 			for _, cookie := range c.cookies {

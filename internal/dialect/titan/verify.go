@@ -129,11 +129,10 @@ func (d *Dialect) byLink(r *http.Request, c *call, shown identity.Secret) (*sess
 // signatureOf reads the query. What else stands there is ignored.
 func signatureOf(r *http.Request) (string, error) {
 	query, err := httpkit.ParseForm(r.URL.RawQuery)
-	if err != nil {
-		return "", err
-	}
 	in := &fields{}
 	switch values := query["signature"]; {
+	case err != nil:
+		in.note("signature", notText)
 	case len(values) > 1:
 		in.note("signature", givenTwice)
 	case len(values) == 0 || values[0] == "":

@@ -410,8 +410,12 @@ func TestPrintedCodesAreNoFactorAlone(t *testing.T) {
 		s := h.Person()
 		h.WithTOTP(s)
 		h.printed(s)
-		h.Update(func(tx identity.Tx) error {
-			return h.Manage.RemoveFactorIn(t.Context(), tx, admin, s.ID, identity.TOTP)
+		h.Update(func(tx identity.Tx) error { // as no verb of ours leaves her
+			c, err := tx.Credential(t.Context(), s.ID, identity.TOTP)
+			if err != nil {
+				return err
+			}
+			return tx.DeleteCredential(t.Context(), c.ID)
 		})
 		h.wantSignIn(s, coretest.Password, nil)
 		in := signin.PasswordInput{
@@ -421,6 +425,30 @@ func TestPrintedCodesAreNoFactorAlone(t *testing.T) {
 		h.Email.Open = false
 		_, err := h.SignIn.Password(t.Context(), in)
 		h.want("where a factor is demanded", err, identity.FactorRequired)
+	})
+}
+
+// They go with the last factor, and stay with another one.
+func TestPrintedCodesGoWithTheFactor(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := build(t, store)
+		s := h.Person()
+		h.WithTOTP(s)
+		h.WithTarget(s, identity.EmailCode, "ada@mailbox.test")
+		h.printed(s)
+		for _, step := range []struct {
+			kind identity.CredentialKind
+			left int
+		}{{identity.TOTP, 3}, {identity.EmailCode, 1}} {
+			h.Update(func(tx identity.Tx) error { return h.Manage.RemoveFactorIn(t.Context(), tx, admin, s.ID, step.kind) })
+			h.View(func(r identity.Reader) error {
+				all, err := r.Credentials(t.Context(), s.ID)
+				if len(all) != step.left {
+					t.Errorf("without %s: %d credentials, want %d", step.kind, len(all), step.left)
+				}
+				return err
+			})
+		}
 	})
 }
 

@@ -50,6 +50,11 @@ organisations:
     id: 01a0b000-0000-7000-8000-000000000004
     hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa4
     name: Strange
+  - key: strict
+    id: 01a0b000-0000-7000-8000-000000000005
+    hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa5
+    name: Strict
+    titan: {settings: {login_confirmation: true, login_confirmation_channel: 3}}
 subjects:
   - email: titan@nordantech.com
     id: 01a0a000-0000-7000-8000-000000000001
@@ -86,6 +91,7 @@ subjects:
   - {email: due@nordantech.com, password: *password, must_change_password: true}
   - {email: wants@nordantech.com, password: *password, titan: {login_confirmation: true}}
   - {email: vaulted@nordantech.com, password: *password, memberships: [{organisation: vault}]}
+  - {email: mailed@nordantech.com, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb10, password: *password, factors: {email: true}, memberships: [{organisation: strict}]}
 `
 
 // house is a whole house with that scene.

@@ -2,6 +2,10 @@ package e2e_test
 
 import (
 	"encoding/base64"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,4 +107,111 @@ func TestLockHoldsOverNodes(t *testing.T) {
 			t.Errorf("after ten failures: %d %s, Retry-After %q", got.status, got.text, got.header.Get("Retry-After"))
 		}
 	}
+}
+
+const (
+	wifiWorld = `
+subjects:
+  - {email: root@example.test, name: Root, superadmin: true, password: "canary-password-root-90"}
+  - {email: ann@example.test, id: 01a0a000-0000-7000-8000-0000000000a1, name: Ann, password: "canary-password-ann-94", openwifi: {role: csr}}
+  - {email: ben@example.test, name: Ben, password: "canary-password-ben-95", openwifi: {role: csr}, factors: {sms: "+15145550100"}}
+`
+	annID          = "01a0a000-0000-7000-8000-0000000000a1"
+	wifiServiceKey = "canary-service-key-97"
+)
+
+var internalAt = regexp.MustCompile(` internal=(\S+)`)
+
+// validates says whether the node's internal listener tells another service that an OpenWiFi token is good.
+func (n *node) validates(token string) bool {
+	n.t.Helper()
+	at := internalAt.FindStringSubmatch(n.logged())
+	if at == nil {
+		n.t.Fatalf("no internal listener:\n%s", n.logged())
+	}
+	r, err := http.NewRequest("GET", "http://"+at[1]+"/api/v1/validateToken?token="+token, nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	r.Header.Set("X-API-KEY", wifiServiceKey)
+	r.Header.Set("X-INTERNAL-NAME", "https://gw.example.test")
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusNotFound {
+		n.t.Fatalf("validateToken: %d", res.StatusCode)
+	}
+	return res.StatusCode == http.StatusOK
+}
+
+// What is done at the OpenWiFi door of one node holds at the other's.
+func TestOpenWiFiOnTwoNodes(t *testing.T) {
+	gateway := openHook(t)
+	gateway.down = false
+	h, a, b := twoNodes(t, "GATEHOUSE_INTERNAL_LISTEN=127.0.0.1:0", "GATEHOUSE_OPENWIFI_SERVICE_KEY="+wifiServiceKey,
+		"GATEHOUSE_SMS_FROM=ACME", "GATEHOUSE_SMS_URL="+strings.Replace(gateway.URL, "http://", "http://house:canary-hook-96@", 1))
+	h.must("", "apply", "-f", h.world(wifiWorld))
+	signIn := func(n *node, login, password string) string {
+		t.Helper()
+		got := n.mustCall("POST", "/api/v1/oauth2", "", jsonType, fmt.Sprintf(`{"userId":%q,"password":%q}`, login, password))
+		if got.status != http.StatusOK || got.get(t, "access_token") == "" {
+			t.Fatalf("%s signs in: %d %s", login, got.status, got.text)
+		}
+		return got.get(t, "access_token")
+	}
+	must := func(n *node, method, path, bearer, contentType, body string) answer {
+		t.Helper()
+		got := n.mustCall(method, path, bearer, contentType, body)
+		if got.status != http.StatusOK {
+			t.Fatalf("%s %s: %d %s", method, path, got.status, got.text)
+		}
+		return got
+	}
+	root, ann := signIn(a, "root@example.test", "canary-password-root-90"), signIn(a, "ann@example.test", "canary-password-ann-94")
+	for _, n := range []*node{a, b} {
+		if !n.validates(ann) || !n.validates(root) {
+			t.Fatal("a token of one node is not good on both")
+		}
+	}
+
+	const picture = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="3" fill="#c03030"/></svg>`
+	must(a, "POST", "/api/v1/avatar/"+annID, ann, "image/svg+xml", picture)
+	here, there := must(a, "GET", "/api/v1/avatar/"+annID, ann, "", ""), must(b, "GET", "/api/v1/avatar/"+annID, ann, "", "")
+	if here.text != there.text || !strings.Contains(there.text, "<circle") || here.header.Get("ETag") != there.header.Get("ETag") {
+		t.Errorf("the picture is %s on one node, %s on the other", here.text, there.text)
+	}
+	must(b, "DELETE", "/api/v1/avatar/"+annID, ann, "", "")
+	if got := a.mustCall("GET", "/api/v1/avatar/"+annID, ann, "", ""); got.status != http.StatusNotFound {
+		t.Errorf("removed on the other node: %d", got.status)
+	}
+
+	must(a, "POST", "/api/v1/system", root, jsonType, `{"command":"setloglevel","subsystems":[{"tag":"audit","value":"trace"}]}`)
+	t.Logf("a log level is the other node's after %v", until(t, lag, "the other node has the log level", func() bool {
+		return strings.Contains(must(b, "POST", "/api/v1/system", root, jsonType, `{"command":"getloglevels"}`).text, `{"tag":"audit","value":"trace"}`)
+	}))
+
+	asked := must(a, "POST", "/api/v1/oauth2", "", jsonType, `{"userId":"ben@example.test","password":"canary-password-ben-95"}`)
+	code := sixDigits.FindString(gateway.wait(1).Text)
+	answered := must(b, "POST", "/api/v1/oauth2?completeMFAChallenge=true", "", jsonType, fmt.Sprintf(`{"uuid":%q,"answer":%q}`, asked.get(t, "uuid"), code))
+	if ben := answered.get(t, "access_token"); ben == "" || !a.validates(ben) {
+		t.Errorf("a challenge of one node, answered at the other: %s", answered.text)
+	}
+
+	must(a, "PUT", "/api/v1/user/"+annID, root, jsonType, `{"suspended":true}`)
+	if a.validates(ann) {
+		t.Error("the node that suspended her still takes her token")
+	}
+	t.Logf("suspended on one node, refused on the other after %v", until(t, lag, "the other node refuses the token", func() bool { return !b.validates(ann) }))
+	if got := b.mustCall("POST", "/api/v1/oauth2", "", jsonType, `{"userId":"ann@example.test","password":"canary-password-ann-94"}`); got.status != http.StatusForbidden {
+		t.Errorf("suspended, she signs in at the other node: %d %s", got.status, got.text)
+	}
+
+	if got := b.mustCall("DELETE", "/api/v1/oauth2/"+root, root, "", ""); got.status != http.StatusNoContent {
+		t.Errorf("sign-out: %d %s", got.status, got.text)
+	}
+	until(t, lag, "a sign-out holds on the other node", func() bool { return !a.validates(root) })
+	a.stop()
+	b.stop()
 }

@@ -48,7 +48,7 @@ func newHouse(t *testing.T, env ...string) *house {
 	h := &house{t: t, dir: t.TempDir()}
 	h.env = append([]string{
 		asBinary + "=1", "GATEHOUSE_DATA=" + h.dir, "GATEHOUSE_LISTEN=127.0.0.1:0", "GATEHOUSE_PASSWORD_MEMORY_KIB=7168",
-		"GATEHOUSE_PASSWORD_ITERATIONS=1", "HOME=" + h.dir, "PATH=" + os.Getenv("PATH"),
+		"GATEHOUSE_PASSWORD_ITERATIONS=1", "GORACE=atexit_sleep_ms=0", "HOME=" + h.dir, "PATH=" + os.Getenv("PATH"),
 	}, env...)
 	return h
 }

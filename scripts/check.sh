@@ -4,22 +4,20 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0
 
-failed=()
-# step NAME COMMAND…: silent when it is well.
+failures=$(mktemp)
+trap 'rm -f "$failures"' EXIT
+# step NAME COMMAND…: silent when it is well. What it has to say comes in one piece, because others run beside it.
 step() {
-  local name=$1 began=$SECONDS out
+  local name=$1 began=$SECONDS out code=0 word=ok
   shift
-  out=$("$@" 2>&1)
-  local code=$?
+  out=$("$@" 2>&1) || code=$?
   out=$(sed '/^go: downloading /d' <<<"$out") # of no interest, and many in a fresh clone
-  if [ $code -eq 0 ]; then
-    printf 'ok    %-12s %ss\n' "$name" $((SECONDS - began))
-    [ -z "$out" ] || sed 's/^/      /' <<<"$out"
-  else
-    printf 'FAIL  %-12s %ss\n' "$name" $((SECONDS - began))
-    sed 's/^/      /' <<<"$out"
-    failed+=("$name")
+  if [ $code -ne 0 ]; then
+    word=FAIL
+    echo "$name" >>"$failures"
   fi
+  out=$(printf '%-5s %-12s %ss\n' "$word" "$name" $((SECONDS - began)); [ -z "$out" ] || sed 's/^/      /' <<<"$out")
+  echo "$out"
 }
 
 formatted() {
@@ -28,7 +26,8 @@ formatted() {
 }
 
 modules() {
-  go mod verify >/dev/null && go mod tidy -diff && go -C tools mod verify >/dev/null && go -C tools mod tidy -diff
+  go mod verify >/dev/null && go mod tidy -diff && go -C tools mod verify >/dev/null && go -C tools mod tidy -diff &&
+    go -C e2e/provider mod verify >/dev/null && go -C e2e/provider mod tidy -diff
 }
 
 # The versions are those of tools/go.mod.
@@ -71,18 +70,25 @@ scripts_parse() {
   ! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
 }
 
+# The linter reads all sources anew, the vulnerability check waits for the network, and compiling SQLite keeps one processor busy
+# for long: side by side they leave none idle.
+beside() {
+  step tools tools
+  step lint lint
+  step vulncheck vulnerabilities
+}
+
 step format formatted
 step scripts scripts_parse
 step modules modules
+beside &
 step vet go vet ./...
-step tools tools
-step lint lint
 step shape shape
 step generated generated
-step vulncheck vulnerabilities
+wait
 step fuzz scripts/fuzz.sh "${FUZZTIME:-2s}"
 
-if [ ${#failed[@]} -gt 0 ]; then
-  echo "check failed: ${failed[*]}"
+if [ -s "$failures" ]; then
+  echo "check failed: $(paste -sd ' ' "$failures")"
   exit 1
 fi

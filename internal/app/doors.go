@@ -75,7 +75,8 @@ func (h *House) doors(ctx context.Context) error {
 			Grants: h.Grants, SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Now: h.now, Rand: h.rand,
 		},
 		Titan: &titan.Dialect{
-			Issuer: h.Config.Issuer, Prefix: h.Config.Titan.Prefix, Frontend: h.Config.Titan.FrontendURL, Origins: h.Config.Titan.CORSOrigins,
+			Issuer: h.Config.Issuer, Prefix: h.Config.Titan.Prefix, FrontendURL: h.Config.Titan.FrontendURL,
+			Origins: h.Config.Titan.CORSOrigins, Federation: h.Federation,
 			Recovery: h.Recovery, ApproveAtOnce: h.Config.Titan.RecoveryAutoApprove, CheckStrange: h.Config.Titan.CheckStrange,
 			UserPerMinute: h.Config.Limits.TitanUserPerMinute, AddressPerMinute: h.Config.Limits.TitanAddressPerMinute, Keys: h.Ring,
 			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: logs.In(h.log, logs.Doors), Now: h.now,

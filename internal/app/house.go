@@ -19,6 +19,7 @@ import (
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
 	"gatehouse/internal/core/enrol"
+	"gatehouse/internal/core/federation"
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
 	"gatehouse/internal/core/link"
@@ -34,6 +35,7 @@ import (
 	"gatehouse/internal/core/staff"
 	"gatehouse/internal/core/system"
 	"gatehouse/internal/deliver"
+	"gatehouse/internal/factor/federated"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
 	"gatehouse/internal/factor/recoverycode"
@@ -41,6 +43,7 @@ import (
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
 	"gatehouse/internal/logs"
+	"gatehouse/internal/outbound"
 	"gatehouse/internal/picture"
 	"gatehouse/internal/world"
 )
@@ -89,7 +92,10 @@ type House struct {
 	Worker    *deliver.Worker
 	Worlds    *world.Service
 	System    *system.Service
-	Doors     Doors
+
+	Federation *federation.Service
+	Providers  *federated.Service
+	Doors      Doors
 
 	now      func() time.Time
 	rand     io.Reader
@@ -212,7 +218,7 @@ func (h *House) core(o Options) error {
 		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Links: h.Links, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
 	h.SignIn.Recovery = h.Recovery
-	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Now: h.now}
+	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Stale: h.Feed.Stale, Now: h.now}
 	h.Enrol = &enrol.Service{Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
 	h.Staff = &staff.Service{
 		Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Passwords: h.Passwords, Recovery: h.Recovery, Words: staffWords,
@@ -228,6 +234,11 @@ func (h *House) core(o Options) error {
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Recovery: h.Recovery, Log: h.Audit,
 		Now: h.now, Founder: founder,
+	}
+	h.Providers = &federated.Service{Limits: federated.DefaultLimits, Now: h.now, Rand: h.rand}
+	h.Providers.Client = outbound.Client(outbound.Options{Inside: h.Providers.Inside})
+	h.Federation = &federation.Service{
+		Store: h.Store, Manage: h.Manage, SignIn: h.SignIn, Sessions: h.Sessions, Providers: h.Providers, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand,
 	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
 	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
@@ -284,7 +295,7 @@ func (h *House) longestToken() time.Duration {
 
 // listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.
 func (h *House) listen() {
-	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Staff.Changed, h.Ring.Listen, h.System.Changed}
+	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Profiles.Changed, h.Grants.Changed, h.Staff.Changed, h.Ring.Listen, h.System.Changed, h.Providers.Changed}
 	h.Feed.Attach()
 }
 

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"gatehouse/internal/httpkit"
+	"gatehouse/internal/identity"
 )
 
 // metrics are what the internal listener tells about the house. Every label comes from a short list of ours: a stranger cannot
@@ -19,6 +23,21 @@ type metrics struct {
 	took     *prometheus.HistogramVec
 	refused  *prometheus.CounterVec
 	handler  http.Handler
+
+	known  atomic.Pointer[map[labels]series] // read by every request, replaced when there is a new one
+	growth sync.Mutex
+}
+
+// labels are those of an answer; series is where it counts. To find it by its labels each time would cost more than to count.
+type labels struct {
+	door   identity.Door
+	op     string
+	status int
+}
+
+type series struct {
+	requests prometheus.Counter
+	took     prometheus.Observer
 }
 
 func newMetrics(h *House) *metrics {
@@ -51,9 +70,28 @@ func newMetrics(h *House) *metrics {
 }
 
 func (m *metrics) count(e *httpkit.Event, status int, took time.Duration) {
-	m.requests.WithLabelValues(string(e.Door), e.Op, strconv.Itoa(status)).Inc()
-	m.took.WithLabelValues(string(e.Door)).Observe(took.Seconds())
+	s := m.series(labels{e.Door, e.Op, status})
+	s.requests.Inc()
+	s.took.Observe(took.Seconds())
 	if e.Refused {
 		m.refused.WithLabelValues(string(e.Door), e.Kind.Error()).Inc()
 	}
+}
+
+func (m *metrics) series(l labels) series {
+	if known := m.known.Load(); known != nil {
+		if s, ok := (*known)[l]; ok {
+			return s
+		}
+	}
+	m.growth.Lock()
+	defer m.growth.Unlock()
+	grown := map[labels]series{}
+	if known := m.known.Load(); known != nil {
+		maps.Copy(grown, *known)
+	}
+	s := series{m.requests.WithLabelValues(string(l.door), l.op, strconv.Itoa(l.status)), m.took.WithLabelValues(string(l.door))}
+	grown[l] = s
+	m.known.Store(&grown)
+	return s
 }

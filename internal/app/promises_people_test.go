@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gatehouse/internal/app/apptest"
+	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/identity"
 )
 
@@ -257,5 +258,32 @@ func TestTokensOfOtherClients(t *testing.T) {
 		if got := h.active(t, h.print(t, kind, holderOf(kind))); got != want {
 			t.Errorf("introspection says active %v of %s", got, kind)
 		}
+	}
+}
+
+// Whoever is made at the OpenWiFi door comes in at every door, each with her own limits: staff at those for staff, a subscriber
+// at the one for subscribers.
+func TestMadeAtOpenWiFiComesInEverywhere(t *testing.T) {
+	h := newHouse(t, apptest.Options{})
+	bob := h.print(t, wifiAccess, "bob@example.test")
+	made := object("email", "nina@example.test", "name", "Nina", "currentPassword", passphrase, "userRole", "noc")
+	h.must(t, request{method: "POST", target: "/api/v1/user/0", bearer: bob, body: made})
+	for _, door := range doors {
+		if a := h.send(signIns[door]("nina@example.test", passphrase)); !a.ok() {
+			t.Errorf("%s: %v", door, a)
+		}
+		if a := h.send(signIns[door]("nina@example.test", anotherOne)); a.ok() {
+			t.Errorf("%s lets her in with another password: %v", door, a)
+		}
+	}
+	if refresh := h.oidcRefresh(t, "nina@example.test"); refresh == "" {
+		t.Error("no session at the standard door")
+	}
+	if a := h.send(signIns[openwifi.SubscriberDoor]("nina@example.test", passphrase)); a.ok() {
+		t.Errorf("staff comes in as a subscriber: %v", a)
+	}
+	h.must(t, request{method: "POST", target: "/api/v1/subuser/0", bearer: bob, body: object("email", "sven@customer.test", "name", "Sven", "currentPassword", passphrase)})
+	if a := h.send(signIns[openwifi.SubscriberDoor]("sven@customer.test", passphrase)); !a.ok() {
+		t.Errorf("the subscriber: %v", a)
 	}
 }

@@ -53,6 +53,7 @@ const (
 	eveID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000e1"
 	tiaID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c1"
 	sueID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c2" // a customer
+	melID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c3"
 	rootID identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000f1"
 	acme   identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000a1"
 	works  identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000b1"
@@ -61,7 +62,7 @@ const (
 // Two companies, people of each, one with a second factor, one who rules, and those who may not come in.
 const promisesWorld = `
 organisations:
-  - {key: acme, id: ` + string(acme) + `, hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1, name: ACME, sites: [{key: berlin, id: 01a0c000-0000-7000-8000-0000000000a1, name: BERLIN}]}
+  - {key: acme, id: ` + string(acme) + `, hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1, name: ACME, titan: {features: {impersonation: true}}, sites: [{key: berlin, id: 01a0c000-0000-7000-8000-0000000000a1, name: BERLIN}]}
   - {key: works, id: ` + string(works) + `, hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa2, name: Other Works}
 roles:
   - {key: VIEWER, privileges: [DEVICE_VIEW]}
@@ -84,6 +85,7 @@ subjects:
     factors: {totp: ` + sharedSecret + `}
   - {email: root@example.test, id: ` + string(rootID) + `, name: Root, password: *password, superadmin: true}
   - {email: sue@customer.test, id: ` + string(sueID) + `, name: Sue, kind: customer, password: *password}
+  - {email: mel@example.test, id: ` + string(melID) + `, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb4, name: Mel, password: *password, memberships: [{organisation: acme, titan_role: user}]}
   - {email: sam@customer.test, name: Sam, kind: customer, password: *password}
   - {email: suspended@example.test, password: *password, suspended: true}
   - {email: unverified@example.test, password: *password, must_verify: true, verified: false}
@@ -723,12 +725,20 @@ var recipes = []recipe{
 		return request{method: "POST", target: "/auth/code", bearer: token, body: object("code", h.codeNow(t))}
 	}},
 	{door: titan.Door, op: "enterHub", takes: []string{titanFull}, make: plain("POST", "/auth/hub/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1", "")},
+	{door: titan.Door, op: "impersonate", takes: []string{titanFull}, make: plain("POST", "/auth/impersonation/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb4", "")},
+	{door: titan.Door, op: "stopImpersonating", takes: []string{titanFull}, make: plain("POST", "/auth/impersonation/invalidate", "")},
 	{door: titan.Door, op: "leaveHub", takes: []string{titanFull}, make: plain("POST", "/auth/hub/invalidate", "")},
 	{door: titan.Door, op: "signOut", takes: []string{titanFull, titanCode}, make: plain("POST", "/auth/invalidate", "")},
 	{door: titan.Door, op: "ping", takes: []string{titanFull}, make: plain("POST", "/auth/ping", "")},
 	{door: titan.Door, op: "refresh", takes: []string{titanFull}, make: plain("POST", "/auth/refresh", "")},
 	{door: titan.Door, op: "initiateRecovery", make: jsonOf("/auth/recovery/initiate", "user", "eve@works.test")},
 	{door: titan.Door, op: "verify", takes: []string{titanVerify, titanRecovery}, inBody: true, make: verification},
+	{door: titan.Door, op: "signIn", job: "token", make: jsonOf("/auth", "token", "of-nobody", "hub", "true", "remember", "false")},
+	{door: titan.Door, op: "providerState", job: "link", takes: []string{titanFull}, make: plain("GET", "/auth/provider/oauth/state", "")},
+	{door: titan.Door, op: "providerState", job: "login", make: plain("GET", "/auth/provider/oauth/state?intent=login", "")},
+	// Where these lead needs a provider: internal/dialect/titan and e2e go there.
+	{door: titan.Door, op: "providerIdentity", make: plain("GET", "/auth/provider/oauth/identity/google?state=of-nobody", "")},
+	{door: titan.Door, op: "providerCallback", make: plain("GET", "/auth/provider/oauth/callback/google?state=of-nobody&code=x", "")},
 
 	{door: openwifi.Door, op: "token", job: "sign in", make: jsonOf("/api/v1/oauth2", "userId", "ada@example.test", "password", passphrase)},
 	{door: openwifi.Door, op: "token", job: "requirements", make: plain("POST", "/api/v1/oauth2?requirements=true", "")},

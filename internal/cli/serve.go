@@ -67,9 +67,8 @@ func (c *serveCmd) Run(e *environment) (err error) {
 
 // logger writes as configured what the levels let through.
 func logger(cfg config.Config, e *environment, levels *logs.Levels) *slog.Logger {
-	options := &slog.HandlerOptions{Level: logs.Everything}
 	if cfg.Log.Format == "json" {
-		return slog.New(logs.NewHandler(slog.NewJSONHandler(e.Err, options), levels))
+		return slog.New(logs.NewHandler(slog.NewJSONHandler(e.Err, &slog.HandlerOptions{Level: logs.Everything}), levels))
 	}
-	return slog.New(logs.NewHandler(slog.NewTextHandler(e.Err, options), levels))
+	return slog.New(logs.NewHandler(logs.NewText(e.Err), levels))
 }

@@ -6,6 +6,12 @@ import (
 	"strings"
 )
 
+// Values that are shared by all answers: whoever adds to one gets another, because they are full.
+var (
+	varyOrigin = []string{"Origin"}
+	anyOrigin  = []string{"*"}
+)
+
 // CORS lets browsers of other origins call a door (Fetch standard, 3.2).
 type CORS struct {
 	Origins     []string // allowed ones; "*" = any; none = no CORS headers at all
@@ -24,13 +30,20 @@ func (c CORS) Wrap(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Add("Vary", "Origin")
-		origin := r.Header.Get("Origin")
+		if len(h["Vary"]) == 0 {
+			h["Vary"] = varyOrigin
+		} else {
+			h.Add("Vary", "Origin")
+		}
+		var origin string
+		if sent := r.Header["Origin"]; len(sent) > 0 {
+			origin = sent[0]
+		}
 		switch {
 		case origin != "" && (slices.Contains(c.Origins, "*") || slices.Contains(c.Origins, origin)):
-			h.Set("Access-Control-Allow-Origin", origin)
+			h["Access-Control-Allow-Origin"] = []string{origin}
 		case origin == "" && c.Always:
-			h.Set("Access-Control-Allow-Origin", "*")
+			h["Access-Control-Allow-Origin"] = anyOrigin
 		}
 		if c.Expose != "" {
 			h.Set("Access-Control-Expose-Headers", c.Expose)

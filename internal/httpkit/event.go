@@ -3,12 +3,14 @@ package httpkit
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base32"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gatehouse/internal/identity"
@@ -62,13 +64,13 @@ type Observer struct {
 
 // Observe wraps the whole of a listener.
 func (o *Observer) Observe(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, plain *http.Request) {
 		start := o.Now()
-		e := &Event{RequestID: rand.Text()[:16], Address: o.address(r), Path: loggedPath(r.URL.Path)}
-		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, e))
-		rec := &recorder{ResponseWriter: w}
+		seen := &observed{Context: plain.Context(), recorder: recorder{ResponseWriter: w}, id: [1]string{newRequestID()}}
+		seen.event = Event{RequestID: seen.id[0], Address: o.address(plain), Path: loggedPath(plain.URL.Path)}
+		r, e, rec := plain.WithContext(seen), &seen.event, &seen.recorder
 		h := w.Header()
-		h["X-Request-Id"] = []string{e.RequestID}
+		h["X-Request-Id"] = seen.id[:]
 		h["X-Content-Type-Options"] = nosniff
 		h["Referrer-Policy"] = noReferrer
 		defer func() {
@@ -80,11 +82,12 @@ func (o *Observer) Observe(next http.Handler) http.Handler {
 					p = nil
 				}
 			}
-			took := o.Now().Sub(start)
+			end := o.Now()
+			took := end.Sub(start)
 			if o.Count != nil {
 				o.Count(e, rec.status, took)
 			}
-			o.write(r, e, rec, took)
+			o.write(r, e, rec, end, took)
 			if p != nil {
 				// Half an answer is out: only a broken connection tells the client that it is not a whole one.
 				panic(http.ErrAbortHandler)
@@ -94,12 +97,51 @@ func (o *Observer) Observe(next http.Handler) http.Handler {
 	})
 }
 
+// observed is all that is kept of one request, in one piece: the context that its handlers see, which knows the event.
+type observed struct {
+	context.Context
+	event    Event
+	recorder recorder
+	id       [1]string // as a header's values
+}
+
+func (o *observed) Value(key any) any {
+	if key == (eventKey{}) {
+		return &o.event
+	}
+	return o.Context.Value(key)
+}
+
+// idBytes are the random bits of a request's id: 80, which are 16 characters of base32.
+const idBytes = 10
+
+// unusedIDs holds random bits for many ids: asking the system for each costs more than looking up a token.
+type unusedIDs struct {
+	bits [64 * idBytes]byte
+	left int
+}
+
+var idPool = sync.Pool{New: func() any { return new(unusedIDs) }}
+
+func newRequestID() string {
+	ids, _ := idPool.Get().(*unusedIDs)
+	if ids.left == 0 {
+		_, _ = rand.Read(ids.bits[:]) // never fails (crypto/rand)
+		ids.left = len(ids.bits) / idBytes
+	}
+	ids.left--
+	var id [16]byte
+	base32.StdEncoding.Encode(id[:], ids.bits[ids.left*idBytes:(ids.left+1)*idBytes])
+	idPool.Put(ids)
+	return string(id[:])
+}
+
 var (
 	nosniff    = []string{"nosniff"}
 	noReferrer = []string{"no-referrer"}
 )
 
-func (o *Observer) write(r *http.Request, e *Event, rec *recorder, took time.Duration) {
+func (o *Observer) write(r *http.Request, e *Event, rec *recorder, end time.Time, took time.Duration) {
 	if rec.status == 0 {
 		rec.status = http.StatusOK // what net/http sends for a handler that says nothing
 	}
@@ -107,10 +149,11 @@ func (o *Observer) write(r *http.Request, e *Event, rec *recorder, took time.Dur
 	if rec.status >= 500 {
 		level = slog.LevelWarn
 	}
-	if !o.Log.Enabled(r.Context(), level) {
+	ctx, handler := r.Context(), o.Log.Handler()
+	if !handler.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 14)
+	attrs := make([]slog.Attr, 0, 13)
 	attrs = append(attrs, slog.String("id", e.RequestID), slog.String("door", string(e.Door)), slog.String("op", e.Op),
 		slog.String("method", r.Method), slog.String("path", e.Path), // never the query: doors' contracts put secrets there
 		slog.Int("status", rec.status), slog.Int64("bytes", rec.bytes), slog.Duration("took", took), slog.String("address", e.Address))
@@ -126,7 +169,10 @@ func (o *Observer) write(r *http.Request, e *Event, rec *recorder, took time.Dur
 	if e.ClientID != "" {
 		attrs = append(attrs, slog.String("client", string(e.ClientID)))
 	}
-	o.Log.LogAttrs(r.Context(), level, "request", attrs...)
+	// Past the logger, which would look at the clock again and walk the stack for a source that is the same for every line.
+	line := slog.NewRecord(end, level, "request", 0)
+	line.AddAttrs(attrs...)
+	_ = handler.Handle(ctx, line) // as the logger does: there is nobody to tell
 }
 
 // loggedPath leaves out the parts of a path that may be tokens, whoever answers for it: some contracts put one there, and
@@ -153,6 +199,9 @@ func loggedPath(path string) string {
 func (o *Observer) address(r *http.Request) string {
 	client := peer(r)
 	if len(o.Proxies) == 0 || !o.trusts(client) {
+		if text, _, ok := strings.Cut(r.RemoteAddr, ":"); ok && client.Is4() && len(text) <= len("255.255.255.255") && text[0] != '[' {
+			return text // the only spelling that ParseAddr takes
+		}
 		return addressText(client)
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")

@@ -36,6 +36,7 @@ type Door struct {
 // claims the path.
 type Router struct {
 	mux    *http.ServeMux
+	exact  map[string]http.Handler // paths without a wildcard, which ServeMux would find by many steps; nil: hosts matter
 	claims []claim
 	none   http.Handler
 }
@@ -88,9 +89,19 @@ func NewRouter(doors []Door, none http.Handler) *Router {
 	}
 	slices.SortStableFunc(router.claims, func(a, b claim) int { return len(b.prefix) - len(a.prefix) })
 	taken := map[string]bool{}
+	router.exact = map[string]http.Handler{}
+	hosted := false
 	for _, p := range order {
 		taken[shape(p.host+p.path)] = true
-		router.mux.Handle(p.host+p.path, dispatch(methods[p], owner[p]))
+		h := dispatch(methods[p], owner[p])
+		router.mux.Handle(p.host+p.path, h)
+		hosted = hosted || p.host != ""
+		if !strings.HasSuffix(p.path, "/") && !strings.Contains(p.path, "{") {
+			router.exact[p.path] = h
+		}
+	}
+	if hosted {
+		router.exact = nil
 	}
 	for _, p := range order {
 		// ServeMux would redirect from /x to what ends in /x/.
@@ -164,6 +175,12 @@ func named(door identity.Door, route Route) http.Handler {
 }
 
 func (router *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// A path that was sent in another spelling than its usual one may have an escaped slash: that is ServeMux's to judge.
+	if h := router.exact[r.URL.Path]; h != nil && r.URL.RawPath == "" && r.Method != http.MethodConnect {
+		r.Pattern = r.URL.Path
+		h.ServeHTTP(w, r)
+		return
+	}
 	if odd(r.URL.Path) {
 		router.unknown(w, r) // ServeMux would answer with a redirect to the path that it thinks was meant
 		return

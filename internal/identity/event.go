@@ -90,9 +90,10 @@ const (
 	PopulationChanged ChangeKind = "population"
 	KeysChanged       ChangeKind = "keys"
 	ClientChanged     ChangeKind = "client"
-	PolicyChanged     ChangeKind = "policy" // a policy, or which organisation or subject has which
+	PolicyChanged     ChangeKind = "policy" // a policy, an organisation with its sites, a role, or which organisation or subject has which policy
 	ServicesChanged   ChangeKind = "services"
-	LevelsChanged     ChangeKind = "levels" // log levels
+	LevelsChanged     ChangeKind = "levels"    // log levels
+	ProvidersChanged  ChangeKind = "providers" // identity providers
 	// EverythingChanged is never stored: a tail that lost its place tells its listeners to forget all they cached.
 	EverythingChanged ChangeKind = "all"
 )

@@ -10,6 +10,7 @@ type Session struct {
 	ClientID        ClientID // "": the door has no clients
 	OrganisationID  OrganisationID
 	ActorID         SubjectID // while impersonating: who really acts
+	OriginID        SessionID // while impersonating: the session from which it began, and with which it ends
 	AMR             []string  // how she proved it (RFC 8176)
 	Scopes          []string
 	Remember        bool
@@ -38,6 +39,14 @@ func (s Session) Ends() time.Time {
 		}
 	}
 	return s.ExpiresAt
+}
+
+// Acting chooses sessions in which somebody acts as another person. Empty fields choose all.
+type Acting struct {
+	OriginID       SessionID
+	SubjectID      SubjectID      // as whom somebody acts
+	OrganisationID OrganisationID // in which
+	PersonID       SubjectID      // who acts, or as whom
 }
 
 // TokenKind keeps access, refresh and ID tokens and tickets from passing for one another.

@@ -74,6 +74,11 @@ type Reader interface {
 	APIKeysOf(ctx context.Context, id SubjectID) ([]APIKey, error) // oldest first
 	Attempts(ctx context.Context, key string) (Attempts, error)    // zero Count where there is no row
 
+	IdentityProvider(ctx context.Context, key string) (IdentityProvider, error)
+	IdentityProviders(ctx context.Context) ([]IdentityProvider, error) // by key
+	LinkedIdentity(ctx context.Context, authority, externalID string) (LinkedIdentity, error)
+	LinkedIdentitiesOf(ctx context.Context, id SubjectID) ([]LinkedIdentity, error) // by authority and external id
+
 	Session(ctx context.Context, id SessionID) (Session, error)
 	SessionsOf(ctx context.Context, id SubjectID) ([]Session, error) // alive ones, newest first
 	Sessions(ctx context.Context, after SessionID, limit int) ([]Session, error)
@@ -112,7 +117,7 @@ type Tx interface {
 
 	CreateSubject(ctx context.Context, s *Subject) error // sets Number
 	UpdateSubject(ctx context.Context, s Subject) error
-	DeleteSubject(ctx context.Context, id SubjectID) error // with logins, credentials, memberships, sessions, tickets
+	DeleteSubject(ctx context.Context, id SubjectID) error // with logins, credentials, identities, memberships, sessions, tickets
 	TouchSignIn(ctx context.Context, id SubjectID, at time.Time) error
 	SetLastOrg(ctx context.Context, id SubjectID, org OrganisationID) error
 	CreateLogin(ctx context.Context, l Login) error
@@ -150,6 +155,14 @@ type Tx interface {
 	TouchAPIKey(ctx context.Context, id APIKeyID, at time.Time) error
 	DeleteAPIKey(ctx context.Context, id APIKeyID) error
 
+	SaveIdentityProvider(ctx context.Context, p IdentityProvider) error // by Key
+	DeleteIdentityProvider(ctx context.Context, key string) error       // identities that came through it stay
+	// CreateLinkedIdentity fails with Conflict where somebody has that identity already: one caller wins.
+	CreateLinkedIdentity(ctx context.Context, l LinkedIdentity) error
+	// TouchLinkedIdentity moves LastUseAt forward, never back.
+	TouchLinkedIdentity(ctx context.Context, authority, externalID string, at time.Time) error
+	DeleteLinkedIdentity(ctx context.Context, id SubjectID, authority, externalID string) error // NotFound: it is not hers
+
 	// CountAttempt adds one failure; a window that has passed starts anew.
 	CountAttempt(ctx context.Context, key string, now time.Time, window time.Duration) (Attempts, error)
 	ClearAttempts(ctx context.Context, key string) error
@@ -162,7 +175,13 @@ type Tx interface {
 	// EndSession is guarded: only one caller ends it.
 	EndSession(ctx context.Context, id SessionID, reason string, now time.Time) (ended bool, err error)
 	// EndSessionsOf ends all of a subject's and those in which she acts, but the one kept.
-	EndSessionsOf(ctx context.Context, id SubjectID, keep SessionID, reason string, now time.Time) ([]SessionID, error)
+	EndSessionsOf(ctx context.Context, id SubjectID, keep SessionID, reason string, now time.Time) ([]Session, error)
+	// EndActing ends the sessions in which somebody acts as another person and all that is given holds.
+	EndActing(ctx context.Context, which Acting, reason string, now time.Time) ([]Session, error)
+	// EnterSession is guarded: like AdvanceSession it raises the generation from the one given of a session that is alive at now,
+	// and nobody acts in; in the same statement the organisation becomes the session's, if its subject is a member of it then and it
+	// has not expired. "" is no organisation.
+	EnterSession(ctx context.Context, id SessionID, generation int64, org OrganisationID, now time.Time) (entered bool, err error)
 	CreateOpaqueToken(ctx context.Context, t OpaqueToken) error
 	DeleteOpaqueToken(ctx context.Context, hash []byte) error
 	RevokeToken(ctx context.Context, t RevokedToken) error // again is fine

@@ -11,10 +11,12 @@ import (
 	"image/jpeg"
 	"image/png"
 	"runtime"
+	"runtime/metrics"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"gatehouse/internal/identity"
 )
@@ -442,5 +444,48 @@ func BenchmarkClean(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// Twelve people upload the largest picture at once. Whatever is decoded fits into the one room, so all together take no more of
+// memory than that and what the collector has not come round to yet; side by side they would take 1,200 MiB.
+func TestManyLargestAtOnce(t *testing.T) {
+	const people, side = 12, 5000
+	file := asPNG(halves(side, side))
+	c := New(Options{Workers: people, Queue: people})
+	if _, memory, err := c.plan(file); err != nil || memory < side*side*4 || memory > c.opt.Memory {
+		t.Fatalf("a picture of %d bytes takes %d of %d, %v", len(file), memory, c.opt.Memory, err)
+	}
+	runtime.GC()
+	inUse := func() int64 {
+		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(sample)
+		return int64(sample[0].Value.Uint64())
+	}
+	before := inUse()
+	var group sync.WaitGroup
+	for range people {
+		group.Go(func() {
+			if _, err := c.Clean(t.Context(), file); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { group.Wait(); close(done) }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	var peak int64
+	for running := true; running; {
+		select {
+		case <-tick.C:
+			peak = max(peak, inUse()-before)
+		case <-done:
+			running = false
+		}
+	}
+	t.Logf("%d pictures of %d million pixels: %d MiB at most", people, side*side/1_000_000, peak>>20)
+	if peak > 3*c.opt.Memory {
+		t.Errorf("took %d MiB at once, the room has %d", peak>>20, c.opt.Memory>>20)
 	}
 }

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -42,7 +43,7 @@ const (
 // Step is one difference between file and store.
 type Step struct {
 	Action  Action   `json:"action"`
-	Kind    string   `json:"kind"` // organisation, site, policy, role, subject, client, service
+	Kind    string   `json:"kind"` // organisation, site, policy, role, subject, client, service, identity provider
 	Name    string   `json:"name"`
 	Changes []string `json:"changes,omitempty"` // of an update; never a secret
 }
@@ -301,6 +302,11 @@ func (a *applier) all(ctx context.Context) error {
 	for _, service := range a.w.Services {
 		if err := a.service(ctx, service); err != nil {
 			return refused(a.w.File, service.record, err)
+		}
+	}
+	for _, p := range a.w.Providers {
+		if err := a.provider(ctx, p); err != nil {
+			return refused(a.w.File, p.record, err)
 		}
 	}
 	if a.o.Prune {
@@ -695,4 +701,40 @@ func (a *applier) service(ctx context.Context, service Listed) error {
 	}
 	_, err = a.Manage.SaveServiceIn(ctx, a.tx, a.o.Caller, service.Service)
 	return err
+}
+
+func (a *applier) provider(ctx context.Context, p Provider) error {
+	old, err := a.tx.IdentityProvider(ctx, p.Key)
+	if err != nil && !errors.Is(err, identity.NotFound) {
+		return err
+	}
+	want := manage.ProviderDefaults(p.IdentityProvider)
+	if p.Suspended {
+		want.SuspendedAt = a.Manage.Now()
+	}
+	saved, err := a.Manage.SaveProviderIn(ctx, a.tx, a.o.Caller, want, p.Secret)
+	if err != nil {
+		return err
+	}
+	if old.Key == "" {
+		a.step(Create, "identity provider", p.Key)
+		return nil
+	}
+	var changes []string
+	suspended := !old.SuspendedAt.IsZero()
+	differs(&changes, "kind", old.Kind, &want.Kind)
+	differs(&changes, "name", old.Name, &want.Name)
+	differs(&changes, "issuer", old.Issuer, &want.Issuer)
+	differs(&changes, "client_id", old.ClientID, &want.ClientID)
+	differsList(&changes, "tenants", old.Tenants, &want.Tenants)
+	differs(&changes, "email", old.EmailTrust, &want.EmailTrust)
+	differs(&changes, "create_accounts", old.CreateAccounts, &want.CreateAccounts)
+	differs(&changes, "suspended", suspended, &p.Suspended)
+	if !bytes.Equal(old.Sealed, saved.Sealed) {
+		changes = append(changes, "client_secret")
+	}
+	if len(changes) > 0 {
+		a.step(Update, "identity provider", p.Key, changes...)
+	}
+	return nil
 }

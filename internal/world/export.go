@@ -26,6 +26,7 @@ type (
 		Subjects      []fileSubject      `yaml:"subjects"`
 		Clients       []fileClient       `yaml:"clients"`
 		Services      []fileService      `yaml:"services"`
+		Providers     []fileProvider     `yaml:"identity_providers"`
 	}
 	filePolicy struct {
 		Key         string `yaml:"key"`
@@ -96,6 +97,7 @@ type (
 		Owner          string           `yaml:"owner"`
 		SecurityPolicy any              `yaml:"security_policy"`
 		Memberships    []fileMembership `yaml:"memberships"`
+		Identities     []fileIdentity   `yaml:"identities"`
 		Factors        fileFactors      `yaml:"factors"`
 		fileAttributes `yaml:",inline"`
 	}
@@ -128,6 +130,24 @@ type (
 		Type       string `yaml:"type"`
 		URI        string `yaml:"uri"`
 		PrivateURI string `yaml:"private_uri,omitempty"`
+	}
+	fileIdentity struct {
+		Authority string `yaml:"authority"`
+		ID        string `yaml:"id"`
+		Provider  string `yaml:"provider,omitempty"`
+		Email     string `yaml:"email,omitempty"`
+	}
+	fileProvider struct {
+		Key            string   `yaml:"key"`
+		Kind           string   `yaml:"kind"`
+		Name           string   `yaml:"name"`
+		Issuer         string   `yaml:"issuer"`
+		ClientID       string   `yaml:"client_id"`
+		SecretSealed   string   `yaml:"client_secret_sealed,omitempty"`
+		Tenants        []string `yaml:"tenants,flow"`
+		Email          string   `yaml:"email"`
+		CreateAccounts bool     `yaml:"create_accounts"`
+		Suspended      bool     `yaml:"suspended"`
 	}
 	// fileAttributes are what doors keep of a record.
 	fileAttributes struct {
@@ -179,7 +199,7 @@ func read(ctx context.Context, r identity.Reader) (fileWorld, error) {
 	e := &exporter{
 		r: r, policies: map[identity.PolicyID]string{}, organisations: map[identity.OrganisationID]string{}, sites: map[identity.SiteID]string{},
 	}
-	for _, part := range []func(context.Context) error{e.readPolicies, e.readOrganisations, e.readRoles, e.readSubjects, e.readClients, e.readServices} {
+	for _, part := range []func(context.Context) error{e.readPolicies, e.readOrganisations, e.readRoles, e.readSubjects, e.readClients, e.readServices, e.readProviders} {
 		if err := part(ctx); err != nil {
 			return fileWorld{}, err
 		}
@@ -303,6 +323,7 @@ func (e *exporter) subject(ctx context.Context, s identity.Subject) (fileSubject
 		ID: string(s.ID), Hash: s.Hash, Email: s.Email, Aliases: []string{}, Name: s.Name, GivenName: s.GivenName, MiddleName: s.MiddleName,
 		FamilyName: s.FamilyName, Phone: s.Phone, Locale: s.Locale, Verified: !s.VerifiedAt.IsZero(), MustVerify: s.MustVerify,
 		Suspended: !s.SuspendedAt.IsZero(), Superadmin: s.Superadmin, Owner: s.Owner, SecurityPolicy: e.policy(s.PolicyID), Memberships: []fileMembership{},
+		Identities: []fileIdentity{},
 	}
 	if s.Kind != identity.Person {
 		f.Kind = string(s.Kind)
@@ -330,6 +351,13 @@ func (e *exporter) subject(ctx context.Context, s identity.Subject) (fileSubject
 			return f, err
 		}
 		f.Memberships = append(f.Memberships, one)
+	}
+	identities, err := e.r.LinkedIdentitiesOf(ctx, s.ID)
+	if err != nil {
+		return f, err
+	}
+	for _, l := range identities {
+		f.Identities = append(f.Identities, fileIdentity{l.Authority, l.ExternalID, l.Provider, l.Email})
 	}
 	credentials, err := e.r.Credentials(ctx, s.ID)
 	if err != nil {
@@ -399,6 +427,19 @@ func (e *exporter) readServices(ctx context.Context) error {
 		if s.ExpiresAt.IsZero() { // what registered itself is no part of the described world
 			e.file.Services = append(e.file.Services, fileService{s.Type, s.PublicURI, s.PrivateURI})
 		}
+	}
+	return err
+}
+
+func (e *exporter) readProviders(ctx context.Context) error {
+	all, err := e.r.IdentityProviders(ctx)
+	e.file.Providers = []fileProvider{}
+	for _, p := range all {
+		e.file.Providers = append(e.file.Providers, fileProvider{
+			Key: p.Key, Kind: string(p.Kind), Name: p.Name, Issuer: p.Issuer, ClientID: p.ClientID, Tenants: listed(p.Tenants),
+			SecretSealed: base64.StdEncoding.EncodeToString(p.Sealed), Email: string(p.EmailTrust), CreateAccounts: p.CreateAccounts,
+			Suspended: !p.SuspendedAt.IsZero(),
+		})
 	}
 	return err
 }

@@ -19,6 +19,7 @@ func (a *applier) prune(ctx context.Context) error {
 		part func(context.Context) error
 	}{
 		{"subjects", a.pruneSubjects}, {"clients", a.pruneClients}, {"services", a.pruneServices},
+		{"identity_providers", a.pruneProviders},
 		{"organisations", a.pruneOrganisations}, {"roles", a.pruneRoles}, {"policies", a.prunePolicies},
 	} {
 		if !a.w.has[list.name] {
@@ -196,6 +197,27 @@ func (a *applier) prunePolicies(ctx context.Context) error {
 		}
 		a.step(Delete, "policy", p.Key)
 		if err := a.Manage.DeletePolicyIn(ctx, a.tx, a.o.Caller, p.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *applier) pruneProviders(ctx context.Context) error {
+	keep := map[string]bool{}
+	for _, p := range a.w.Providers {
+		keep[p.Key] = true
+	}
+	all, err := a.tx.IdentityProviders(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if keep[p.Key] {
+			continue
+		}
+		a.step(Delete, "identity provider", p.Key)
+		if err := a.Manage.DeleteProviderIn(ctx, a.tx, a.o.Caller, p.Key); err != nil {
 			return err
 		}
 	}

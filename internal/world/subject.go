@@ -233,9 +233,12 @@ func (a *applier) aliases(ctx context.Context, s Subject, subject identity.Subje
 	return nil
 }
 
-// belongings are her memberships and second factors.
+// belongings are her memberships, identities and second factors.
 func (a *applier) belongings(ctx context.Context, s Subject, subject identity.Subject, changes *[]string) error {
 	if err := a.memberships(ctx, s, subject.ID, changes); err != nil {
+		return err
+	}
+	if err := a.identities(ctx, s, subject.ID, changes); err != nil {
 		return err
 	}
 	if s.Factors == nil {
@@ -294,6 +297,41 @@ func (a *applier) memberships(ctx context.Context, s Subject, id identity.Subjec
 		*changes = append(*changes, "membership removed")
 		if err := a.Manage.RemoveMembershipIn(ctx, a.tx, a.o.Caller, id, m.ID); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func (a *applier) identities(ctx context.Context, s Subject, id identity.SubjectID, changes *[]string) error {
+	if s.Identities == nil {
+		return nil
+	}
+	stored, err := a.tx.LinkedIdentitiesOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	same := func(l identity.LinkedIdentity) func(identity.LinkedIdentity) bool {
+		return func(o identity.LinkedIdentity) bool {
+			return o.Authority == l.Authority && o.ExternalID == l.ExternalID
+		}
+	}
+	for _, l := range stored { // first, for their number is bounded
+		if !a.o.Prune || slices.ContainsFunc(s.Identities, func(o Linked) bool { return same(l)(o.LinkedIdentity) }) {
+			continue
+		}
+		*changes = append(*changes, "identity of "+l.Authority+" removed")
+		if err := a.Manage.UnlinkIn(ctx, a.tx, a.o.Caller, id, l.Authority, l.ExternalID, ""); err != nil {
+			return err
+		}
+	}
+	for _, l := range s.Identities {
+		if slices.ContainsFunc(stored, same(l.LinkedIdentity)) {
+			continue
+		}
+		*changes = append(*changes, "identity of "+l.Authority+" added")
+		l.SubjectID = id
+		if err := a.Manage.LinkIn(ctx, a.tx, a.o.Caller, l.LinkedIdentity, "written in the world file"); err != nil {
+			return refused(a.w.File, l.record, err)
 		}
 	}
 	return nil

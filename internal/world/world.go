@@ -34,6 +34,7 @@ type World struct {
 	Subjects      []Subject
 	Clients       []Client
 	Services      []Listed
+	Providers     []Provider
 	has           map[string]bool // the lists that the file has
 }
 
@@ -118,6 +119,7 @@ type Subject struct {
 	Owner        *string
 	Policy       *string // key
 	Memberships  []Membership
+	Identities   []Linked
 	Factors      *Factors
 	Attributes   identity.Attributes
 }
@@ -175,9 +177,23 @@ type Listed struct {
 	identity.Service
 }
 
+// Linked is an identity of a subject at another house.
+type Linked struct {
+	record
+	identity.LinkedIdentity
+}
+
+// Provider of the file: the whole record.
+type Provider struct {
+	record
+	identity.IdentityProvider
+	Secret    identity.Secret
+	Suspended bool
+}
+
 // later are sections that this version does not hold.
 var later = map[string]string{
-	"agreements": "agreements", "devices": "devices", "licences": "licences", "identity_providers": "identity providers",
+	"agreements": "agreements", "devices": "devices", "licences": "licences",
 }
 
 // Parse reads a file; file is its name for mistakes. The error is Mistakes.
@@ -209,10 +225,11 @@ func (r *reader) world(w *World, doc *yaml.Node) {
 				w.Policies = append(w.Policies, *p)
 			}
 		}),
-		"roles":    section("roles", func(n *yaml.Node, field string) { r.role(w, n, field) }),
-		"subjects": section("subjects", func(n *yaml.Node, field string) { r.subject(w, n, field) }),
-		"clients":  section("clients", func(n *yaml.Node, field string) { r.client(w, n, field) }),
-		"services": section("services", func(n *yaml.Node, field string) { r.service(w, n, field) }),
+		"roles":              section("roles", func(n *yaml.Node, field string) { r.role(w, n, field) }),
+		"subjects":           section("subjects", func(n *yaml.Node, field string) { r.subject(w, n, field) }),
+		"clients":            section("clients", func(n *yaml.Node, field string) { r.client(w, n, field) }),
+		"services":           section("services", func(n *yaml.Node, field string) { r.service(w, n, field) }),
+		"identity_providers": section("identity_providers", func(n *yaml.Node, field string) { r.provider(w, n, field) }),
 	}
 	for name, words := range later {
 		known[name] = func(n *yaml.Node, field string) {
@@ -559,6 +576,10 @@ func (r *reader) subject(w *World, n *yaml.Node, field string) {
 			s.Memberships = []Membership{}
 			r.list(n, field, func(n *yaml.Node, field string) { r.membership(&s, n, field) })
 		},
+		"identities": func(n *yaml.Node, field string) {
+			s.Identities = []Linked{}
+			r.list(n, field, func(n *yaml.Node, field string) { r.linked(&s, n, field) })
+		},
 		"factors": func(n *yaml.Node, field string) { r.factors(&s, n, field) },
 	}
 	r.attributes(known, &s.Attributes)
@@ -752,6 +773,70 @@ func (r *reader) service(w *World, n *yaml.Node, field string) {
 	w.Services = append(w.Services, s)
 }
 
+func (r *reader) linked(s *Subject, n *yaml.Node, field string) {
+	var l Linked
+	rec, ok := r.record(n, field, fields{
+		"authority": r.intoText(&l.Authority), "id": r.intoText(&l.ExternalID), "provider": r.intoAnyText(&l.Provider),
+		"email": r.intoAnyText(&l.Email),
+	})
+	if l.record = rec; !ok {
+		return
+	}
+	r.need(l.record, "authority", l.Authority != "")
+	r.need(l.record, "id", l.ExternalID != "")
+	s.Identities = append(s.Identities, l)
+}
+
+func (r *reader) provider(w *World, n *yaml.Node, field string) {
+	var p Provider
+	create, suspended := true, false
+	into := func(truth *bool) func(*yaml.Node, string) {
+		return func(n *yaml.Node, field string) {
+			if b, ok := r.truth(n, field); ok {
+				*truth = b
+			}
+		}
+	}
+	var ok bool
+	before := len(r.mistakes)
+	p.record, ok = r.record(n, field, fields{
+		"key": r.intoText(&p.Key), "issuer": r.intoText(&p.Issuer), "name": r.intoText(&p.Name), "client_id": r.intoText(&p.ClientID),
+		"kind": func(n *yaml.Node, field string) {
+			p.Kind = identity.ProviderKind(r.word(n, field, string(identity.MicrosoftProvider), string(identity.GoogleProvider), string(identity.OpenIDProvider)))
+		},
+		"client_secret": func(n *yaml.Node, field string) { r.intoText((*string)(&p.Secret))(n, field) },
+		"client_secret_sealed": func(n *yaml.Node, field string) {
+			text, ok := r.text(n, field)
+			if !ok {
+				return
+			}
+			var err error
+			if p.Sealed, err = base64.StdEncoding.DecodeString(text); err != nil || len(p.Sealed) == 0 {
+				r.mistake(n, field, "must be as export wrote it: base64")
+			}
+		},
+		"tenants": func(n *yaml.Node, field string) { p.Tenants = r.texts(n, field) },
+		"email": func(n *yaml.Node, field string) {
+			p.EmailTrust = identity.EmailTrust(r.word(n, field, string(identity.TrustVerified), string(identity.TrustAlways), string(identity.TrustNever)))
+		},
+		"create_accounts": into(&create), "suspended": into(&suspended),
+	})
+	if !ok {
+		return
+	}
+	p.CreateAccounts, p.Suspended = create, suspended
+	r.need(p.record, "key", p.Key != "")
+	r.need(p.record, "kind", p.Kind != "")
+	r.need(p.record, "client_id", p.ClientID != "")
+	if p.Secret != "" && p.Sealed != nil {
+		r.mistakes.add(r.file, p.at("client_secret_sealed"), "is given beside client_secret; one of them is enough")
+	}
+	if len(r.mistakes) == before {
+		r.judged(p.record, manage.CheckProvider(manage.ProviderDefaults(p.IdentityProvider)))
+	}
+	w.Providers = append(w.Providers, p)
+}
+
 // repeats notes what stands for the same record twice: the second would silently win.
 func (r *reader) repeats(w *World) {
 	seen := map[string]place{}
@@ -782,11 +867,17 @@ func (r *reader) repeats(w *World) {
 	for _, c := range w.Clients {
 		once("client", string(c.ID), c.at("id"), "is given twice")
 	}
+	for _, p := range w.Providers {
+		once("identity provider", p.Key, p.at("key"), "is given twice")
+	}
 	for _, s := range w.Services {
 		once("service", s.Type+" "+s.PublicURI, s.at("uri"), "is given twice")
 	}
 	for _, s := range w.Subjects {
 		once("subject id", string(s.ID), s.at("id"), "is given twice")
+		for _, l := range s.Identities {
+			once("identity", l.Authority+"\x00"+l.ExternalID, l.place, "is given twice")
+		}
 		own := map[string]bool{}
 		check := func(field, typed string) {
 			l, err := manage.NewLogin(field, typed, time.Time{})

@@ -164,6 +164,7 @@ subjects:
     attributes: {oidc: {nested: {empty: []}}}
     memberships: [{organisation: "odd:one", titan: {role: user, extra: 1}}]
     factors: {email: true, sms: "+15145550100", totp: "jbsw y3dp ehpk 3pxp"}
+    identities: [{authority: https://accounts.google.com, id: "0123", provider: google, email: null@example.test}, {authority: nx, id: "~"}]
     verified: false
   - aliases: [0x10, robot-7]
     kind: machine
@@ -175,6 +176,10 @@ subjects:
       networks: [0.0.0.0/0, "::1/128"]
 clients:
   - {id: "1", grants: [authorization_code], redirect_uris: ["https://app.example.test/cb?a=1&b=2"], attributes: {nx: {a: 1}}}
+identity_providers:
+  - {key: google, kind: google, client_id: app, client_secret: said-to-google}
+  - {key: "1", kind: oidc, issuer: "http://127.0.0.1:1/x", client_id: "2", name: "off", email: never, create_accounts: false, suspended: true}
+  - {key: microsoft, kind: microsoft, client_id: m, client_secret: "null", tenants: [5b1f4c2e-8a63-4b0d-9a55-0d1c7e6f2a10], email: always}
 `
 
 func TestExportMovesBetweenStores(t *testing.T) {
@@ -188,7 +193,7 @@ func TestExportMovesBetweenStores(t *testing.T) {
 		if steps := a.apply(string(exported), world.Options{Prune: true}); len(steps) != 0 {
 			t.Errorf("applying the export did %q", steps)
 		}
-		for _, secret := range []string{"Harbour-42", "fixstream\n", "GEZDGNBV", "JBSWY3DP"} {
+		for _, secret := range []string{"Harbour-42", "fixstream\n", "GEZDGNBV", "JBSWY3DP", "said-to-google"} {
 			if bytes.Contains(exported, []byte(secret)) {
 				t.Errorf("the export tells %q", secret)
 			}
@@ -199,7 +204,8 @@ func TestExportMovesBetweenStores(t *testing.T) {
 			b.Clock.Advance(time.Hour) // or its seeded ids would be those of the first house
 			b.apply("organisations: [{key: gone, sites: [{key: x}]}]\nroles: [{key: gone}]\n"+
 				"subjects: [{email: gone@example.test, memberships: [{organisation: gone, site: x, role: gone}]}]\n"+
-				"services: [{type: gone, uri: 'http://gone.example.test'}]\nclients: [{id: gone}]\npolicies: [{key: gone}]\n", world.Options{})
+				"services: [{type: gone, uri: 'http://gone.example.test'}]\nclients: [{id: gone}]\npolicies: [{key: gone}]\n"+
+				"identity_providers: [{key: gone, kind: google, client_id: x}]\n", world.Options{})
 			b.apply(string(exported), world.Options{Prune: true})
 			if again := b.export(); !bytes.Equal(exported, again) {
 				t.Errorf("the export of the copy differs:\n%s\nwas\n%s", again, exported)
@@ -234,6 +240,7 @@ subjects:
     memberships: [{organisation: acme, role: operator}, {organisation: acme, site: berlin, titan_role: owner}]
 clients: [{id: app, secret: first secret, grants: [password], scopes: [read]}]
 services: [{type: owgw, uri: "https://gw.example.test"}]
+identity_providers: [{key: house, kind: oidc, issuer: "https://id.example.test", client_id: us, client_secret: first}]
 `
 	tests := []struct {
 		name, text string
@@ -271,16 +278,22 @@ services: [{type: owgw, uri: "https://gw.example.test"}]
 			[]string{`update service owgw https://gw.example.test: private_uri "" → "https://10.0.0.1"`}},
 		{"factors", "subjects: [{email: ada@example.test, factors: {totp: GEZDGNBVGY3TQOJQ, sms: '+1 (514) 555-0100'}}]\n", false,
 			[]string{`update subject ada@example.test: factor totp, factor sms`}},
+		{"identities", "subjects: [{email: ada@example.test, identities: [{authority: nx, id: '7'}, {authority: 'https://id.example.test', id: a}]}]\n", false,
+			[]string{`update subject ada@example.test: identity of nx added, identity of https://id.example.test added`}},
+		{"provider", "identity_providers: [{key: house, kind: oidc, issuer: 'https://id.example.test/', client_id: us, client_secret: second, email: always}]\n", false,
+			[]string{`update identity provider house: issuer "https://id.example.test" → "https://id.example.test/", email verified → always, client_secret`}},
+		{"a provider without secret", "identity_providers: [{key: house, kind: oidc, issuer: 'https://id.example.test', client_id: us, suspended: true}]\n", false,
+			[]string{`update identity provider house: suspended false → true, client_secret`}},
 		{"suspended", "subjects: [{email: ada@example.test, suspended: true}]\n", false,
 			[]string{`update subject ada@example.test: suspended false → true`}},
-		{"everything", "organisations: []\nroles: []\nsubjects: []\nclients: []\nservices: []\npolicies: []\n", true, []string{
-			`delete subject ada@example.test`, `delete client app`, `delete service owgw https://gw.example.test`, `delete organisation acme`,
+		{"everything", "organisations: []\nroles: []\nsubjects: []\nclients: []\nservices: []\npolicies: []\nidentity_providers: []\n", true, []string{
+			`delete subject ada@example.test`, `delete client app`, `delete service owgw https://gw.example.test`, `delete identity provider house`, `delete organisation acme`,
 			`delete role operator`, `delete policy strict`,
 		}},
 	}
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		h := newHouse(t, store)
-		empty := "organisations: []\nroles: []\nsubjects: []\nclients: []\nservices: []\npolicies: []\n"
+		empty := "organisations: []\nroles: []\nsubjects: []\nclients: []\nservices: []\npolicies: []\nidentity_providers: []\n"
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				h.t = t
@@ -376,6 +389,18 @@ func TestMistakes(t *testing.T) {
 		{"sealed elsewhere", "subjects:\n  - email: a@example.test\n    factors: {totp_sealed: '01900000-0000-7000-8000-000000000001:AAAA'}\n", []string{"factors.totp_sealed: was sealed with another master key"}},
 		{"id", "subjects:\n  - {id: X, email: a@example.test}\n", []string{"subjects[0].id: must be a UUID"}},
 		{"nobody", "subjects:\n  - name: x\n", []string{"world.yaml:2: subjects[0].email: is needed"}},
+		{"provider", "identity_providers:\n  - key: Google\n    kind: google\n    client_id: x\n", []string{"world.yaml:2: identity_providers[0].key: must be 1 to 50 small letters"}},
+		{"half a provider", "identity_providers:\n  - key: a\n    kind: saml\n    client_secret: x\n    client_secret_sealed: eA==\n", []string{
+			"world.yaml:3: identity_providers[0].kind: must be one of microsoft", "world.yaml:2: identity_providers[0].client_id: is needed",
+			"world.yaml:5: identity_providers[0].client_secret_sealed: is given beside client_secret",
+		}},
+		{"no issuer", "identity_providers:\n  - {key: a, kind: oidc, client_id: x}\n", []string{"identity_providers[0].issuer: is needed"}},
+		{"an issuer that anybody can be", "identity_providers:\n  - key: a\n    kind: oidc\n    client_id: x\n    issuer: http://id.example.test\n", []string{"world.yaml:5: identity_providers[0].issuer: must be an https address; http is for this machine only"}},
+		{"an issuer with a query", "identity_providers:\n  - {key: a, kind: oidc, client_id: x, issuer: 'https://id.example.test/?a'}\n", []string{"issuer: must be an https address without query"}},
+		{"addresses that anybody chooses", "identity_providers:\n  - key: a\n    kind: microsoft\n    client_id: x\n    email: always\n", []string{"world.yaml:5: identity_providers[0].email: always needs tenants"}},
+		{"tenants of none", "identity_providers:\n  - {key: a, kind: oidc, client_id: x, issuer: 'https://id.example.test', tenants: [x]}\n", []string{"tenants: are known of microsoft and google only"}},
+		{"a secret sealed elsewhere", "identity_providers:\n  - {key: a, kind: google, client_id: x, client_secret_sealed: eHh4}\n", []string{"client_secret_sealed: was sealed with another master key"}},
+		{"an identity of two", "subjects:\n  - {email: a@example.test, identities: [{authority: nx, id: x}]}\n  - {email: b@example.test, identities: [{authority: nx, id: x}]}\n", []string{"world.yaml:3: subjects[1].identities[0]: is given twice, first on line 2"}},
 		{"no secret", "clients:\n  - {id: a, grants: [client_credentials]}\n", []string{"world.yaml:2: clients[0].secret: is needed for client_credentials"}},
 		{"redirect", "clients:\n  - id: a\n    redirect_uris: ['javascript:alert(1)']\n", []string{"world.yaml:3: clients[0].redirect_uris: must not be of this scheme"}},
 		{"must change nothing", "subjects:\n  - email: a@example.test\n    must_change_password: true\n", []string{"world.yaml:3: subjects[0].must_change_password: needs a password"}},

@@ -22,7 +22,7 @@ import (
 
 // Options are what a test wants otherwise.
 type Options struct {
-	Store     identity.Store       // nil: a fresh SQLite file
+	Store     identity.Store       // nil: storetest.Fresh
 	Box       *keys.Box            // nil: one of a fixed key; two houses on one store share it
 	World     string               // YAML, applied before the house is handed over
 	Configure func(*config.Config) // nil: the defaults
@@ -43,7 +43,7 @@ type House struct {
 func New(t testing.TB, o Options) *House {
 	t.Helper()
 	if o.Store == nil {
-		o.Store = storetest.SQLite(t)
+		o.Store = storetest.Fresh(t)
 	}
 	if o.Clock == nil {
 		o.Clock = coretest.NewClock(coretest.Start)
@@ -63,6 +63,7 @@ func New(t testing.TB, o Options) *House {
 	}
 	cfg := config.Default()
 	cfg.Issuer = "http://gatehouse.test"
+	cfg.Titan.FrontendURL = cfg.Issuer
 	cfg.Data = t.TempDir()
 	if o.Configure != nil {
 		o.Configure(&cfg)

@@ -164,6 +164,9 @@ func (p *Passwords) SetIn(ctx context.Context, tx identity.Tx, c Change) error {
 	if err := p.Sessions.EndAllIn(ctx, tx, c.Caller, c.SubjectID, c.KeepSession, c.Reason); err != nil {
 		return err
 	}
+	if err := tx.Announce(ctx, identity.SubjectChanged, string(c.SubjectID), now); err != nil {
+		return err
+	}
 	return p.Log.Record(ctx, tx, c.Caller, audit.Entry{Action: "password.set", SubjectID: c.SubjectID, Reason: c.Reason})
 }
 

@@ -151,6 +151,12 @@ func (s *Service) UpdateOrganisationIn(ctx context.Context, tx identity.Tx, call
 	if err := tx.UpdateOrganisation(ctx, o); err != nil {
 		return o, takenKey(err)
 	}
+	if !o.ExpiresAt.Equal(before.ExpiresAt) || !sameAttributes(before.Attributes, o.Attributes) {
+		// Whether its owners may act as others may have changed.
+		if err := s.Sessions.EndActingIn(ctx, tx, caller, identity.Acting{OrganisationID: id}, "organisation changed"); err != nil {
+			return o, err
+		}
+	}
 	return o, s.finish(ctx, tx, caller, identity.PolicyChanged, string(id), audit.Entry{
 		Action: "organisation.update", OrganisationID: id, Before: viewOrganisation(before), After: viewOrganisation(o),
 	})
@@ -216,6 +222,9 @@ func (s *Service) leave(ctx context.Context, tx identity.Tx, caller identity.Cal
 			return err
 		}
 	}
+	if err := s.Sessions.EndActingIn(ctx, tx, caller, identity.Acting{OrganisationID: organisation, PersonID: subject}, reason); err != nil {
+		return err
+	}
 	return tx.Announce(ctx, identity.SubjectChanged, string(subject), s.Now())
 }
 
@@ -264,7 +273,7 @@ func (s *Service) SaveSiteIn(ctx context.Context, tx identity.Tx, caller identit
 	if err := tx.SaveSite(ctx, site); err != nil {
 		return site, takenKey(err)
 	}
-	return site, s.Log.Record(ctx, tx, caller, audit.Entry{
+	return site, s.finish(ctx, tx, caller, identity.PolicyChanged, string(site.OrganisationID), audit.Entry{
 		Action: action, OrganisationID: site.OrganisationID, Before: before, After: map[string]any{"key": site.Key, "name": site.Name},
 	})
 }
@@ -301,12 +310,12 @@ func (s *Service) DeleteSiteIn(ctx context.Context, tx identity.Tx, caller ident
 	if err := tx.DeleteSite(ctx, id); err != nil {
 		return err
 	}
-	return s.Log.Record(ctx, tx, caller, audit.Entry{
+	return s.finish(ctx, tx, caller, identity.PolicyChanged, string(site.OrganisationID), audit.Entry{
 		Action: "site.delete", OrganisationID: site.OrganisationID, Before: map[string]any{"key": site.Key, "name": site.Name},
 	})
 }
 
-// SaveRole makes or changes a role. Nobody is told: privileges are read from the store whenever they are shown.
+// SaveRole makes or changes a role.
 func (s *Service) SaveRole(ctx context.Context, caller identity.Caller, role identity.Role) (identity.Role, error) {
 	return update(ctx, s, func(tx identity.Tx) (identity.Role, error) { return s.SaveRoleIn(ctx, tx, caller, role) })
 }
@@ -336,7 +345,7 @@ func (s *Service) SaveRoleIn(ctx context.Context, tx identity.Tx, caller identit
 	if err := tx.SaveRole(ctx, role); err != nil {
 		return role, err
 	}
-	return role, s.Log.Record(ctx, tx, caller, audit.Entry{
+	return role, s.finish(ctx, tx, caller, identity.PolicyChanged, role.Key, audit.Entry{
 		Action: "role.save", Before: before, After: map[string]any{"key": role.Key, "privileges": role.Privileges},
 	})
 }
@@ -355,7 +364,7 @@ func (s *Service) DeleteRoleIn(ctx context.Context, tx identity.Tx, caller ident
 	if err != nil {
 		return err
 	}
-	return s.Log.Record(ctx, tx, caller, audit.Entry{Action: "role.delete", Before: map[string]any{"key": key}})
+	return s.finish(ctx, tx, caller, identity.PolicyChanged, key, audit.Entry{Action: "role.delete", Before: map[string]any{"key": key}})
 }
 
 // SaveMembership gives somebody a role at a place: an organisation, or one site of it. One that stands there is changed.
@@ -392,6 +401,12 @@ func (s *Service) SaveMembershipIn(ctx context.Context, tx identity.Tx, caller i
 	}
 	if err := tx.SaveMembership(ctx, m); err != nil {
 		return m, err
+	}
+	if before != nil {
+		// What she may do as another, or another as her, may have changed.
+		if err := s.Sessions.EndActingIn(ctx, tx, caller, identity.Acting{OrganisationID: m.OrganisationID, PersonID: m.SubjectID}, "membership changed"); err != nil {
+			return m, err
+		}
 	}
 	return m, s.finish(ctx, tx, caller, identity.SubjectChanged, string(m.SubjectID), audit.Entry{
 		Action: "membership.save", SubjectID: m.SubjectID, OrganisationID: m.OrganisationID, Before: before, After: viewMembership(m),

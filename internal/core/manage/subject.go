@@ -226,6 +226,13 @@ type Change struct {
 	Merge      identity.Attributes // patches the JSON of the doors named (RFC 7396)
 }
 
+// touchesAccount says whether more than names changes: what she is found and reached by, what she must prove, and what doors keep
+// of her.
+func (c Change) touchesAccount() bool {
+	return c.Email != nil || c.Phone != nil || c.Superadmin != nil || c.Verified != nil || c.MustVerify != nil || c.PolicyID != nil || c.Owner != nil ||
+		len(c.Attributes)+len(c.Merge) > 0
+}
+
 // Update changes a subject. A change that changes nothing writes nothing.
 func (s *Service) Update(ctx context.Context, caller identity.Caller, id identity.SubjectID, c Change) (identity.Subject, error) {
 	return update(ctx, s, func(tx identity.Tx) (identity.Subject, error) { return s.UpdateIn(ctx, tx, caller, id, c) })
@@ -236,6 +243,9 @@ func (s *Service) UpdateIn(ctx context.Context, tx identity.Tx, caller identity.
 	subject, err := tx.Subject(ctx, id)
 	if err != nil {
 		return subject, err
+	}
+	if caller.Acting() && caller.SubjectID == id && c.touchesAccount() {
+		return subject, caller.Herself()
 	}
 	before, now := subject, s.Now()
 	if c.Superadmin != nil && !*c.Superadmin {

@@ -18,7 +18,10 @@ import (
 type Service struct {
 	Store    identity.Store
 	Policies *policy.Service
+	Stale    func() bool // the change feed cannot be read: ask the store, not memory; nil: never
 	Now      func() time.Time
+
+	recent recent
 }
 
 // Profile is one subject with all that doors show of her.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,6 +30,23 @@ type Live struct {
 	Token   token.Facts
 	Session identity.Session // zero for a client's own token, and for an API key
 	Subject identity.Subject // zero for a client's own token
+	Actor   identity.Subject // while impersonating: who really acts; else zero
+
+	asOf known
+}
+
+// known is what the cache knew when something was read: what changes later makes it old.
+type known struct {
+	mark     int64     // of all changes
+	own      int64     // how often the session had changed; -1: not counted
+	loadedAt time.Time // when the store was asked
+}
+
+// Caller adds to what a door knows of a request who it is that shows the token, so that counters and the audit log name her.
+func (l *Live) Caller(c identity.Caller) identity.Caller {
+	c.SubjectID, c.ActorID, c.SessionID = l.Session.SubjectID, cmp.Or(l.Session.ActorID, l.Session.SubjectID), l.Session.ID
+	c.ClientID = cmp.Or(l.Session.ClientID, l.Token.ClientID)
+	return c
 }
 
 // Herself refuses whoever is not the person at a session of her own: a program with an API key of hers, and somebody who acts as
@@ -61,25 +79,73 @@ func (s *Service) Check(ctx context.Context, form token.Form, raw string, kind i
 		}
 		// Refused on what may be a minute old (an idle clock that another node moved): the store decides.
 	}
-	mark := s.cache.mark() // before reading: what ends while we read is newer than the mark
 	facts, err := form.Read(raw)
 	if err != nil {
 		return nil, err
 	}
-	live, err := s.load(ctx, facts)
-	if err != nil {
-		return nil, err
+	live, ok := s.advanced(facts)
+	if !ok {
+		asOf := s.asOf(facts.SessionID, now) // before reading: what ends while we read is newer
+		if live, err = s.load(ctx, facts); err != nil {
+			return nil, err
+		}
+		live.asOf = asOf
 	}
 	if err := s.good(live, kind, now); err != nil {
 		return nil, err
 	}
-	held := &cached{live: *live, mark: mark, loadedAt: now}
+	held := &cached{live: *live, mark: live.asOf.mark, loadedAt: live.asOf.loadedAt}
 	held.seen.Store(live.Session.SeenAt.UnixMicro())
 	if kind == identity.AccessToken {
 		s.keep(key, held)
 	}
 	s.use(held, now)
 	return &held.live, nil
+}
+
+// asOf is for what is about to be read.
+func (s *Service) asOf(id identity.SessionID, now time.Time) known {
+	k := known{mark: s.cache.mark(), own: -1, loadedAt: now}
+	if id != "" {
+		k.own = s.cache.count(string(id))
+	}
+	return k
+}
+
+// advanced gives what this node knows of a session that it has advanced itself, for the newest token of it: what was read within
+// the last minute, changed only by the advance. It knows of no single token that was revoked, so it serves only those that are
+// named as their session is.
+func (s *Service) advanced(facts token.Facts) (*Live, bool) {
+	if facts.SessionID == "" || facts.ID != string(facts.SessionID) || facts.Opaque != nil || s.Stale() {
+		return nil, false
+	}
+	held, ok := s.held(familyKey(facts))
+	if !ok || held.live.Session.Generation != facts.Generation {
+		return nil, false
+	}
+	live := held.live
+	live.Token = facts
+	return &live, true
+}
+
+// keepAdvanced remembers a session as an advance of this node has left it, where nothing else changed since it was read.
+func (s *Service) keepAdvanced(read *Live, session identity.Session) {
+	asOf := read.asOf
+	if asOf.own < 0 {
+		return
+	}
+	now := known{mark: s.cache.mark(), own: asOf.own, loadedAt: asOf.loadedAt} // before looking: what changes from here on is newer
+	if s.Rules[session.Door].OneAccess {
+		now.own++ // the advance itself
+	}
+	if s.cache.count(string(session.ID)) != now.own || s.cache.all.Load() > asOf.mark ||
+		s.cache.changedSince(string(session.SubjectID), asOf.mark) || s.cache.changedSince(string(session.ActorID), asOf.mark) ||
+		s.cache.changedSince(string(session.OriginID), asOf.mark) || s.cache.changedSince(string(session.ClientID), asOf.mark) {
+		return
+	}
+	live := *read
+	live.Session, live.asOf = session, now
+	s.keep(familyKey(token.Facts{SessionID: session.ID}), &cached{live: live, mark: now.mark, loadedAt: now.loadedAt})
 }
 
 // Find is Check for a token that may be any of several forms' and kinds'.
@@ -145,6 +211,16 @@ func (s *Service) load(ctx context.Context, facts token.Facts) (*Live, error) {
 		}
 		if err != nil {
 			return err
+		}
+		if session.ActorID != "" {
+			actor, err := r.Subject(ctx, session.ActorID)
+			if errors.Is(err, identity.NotFound) || err == nil && !actor.Active() {
+				return identity.TokenRevoked.Because("the session has ended")
+			}
+			if err != nil {
+				return err
+			}
+			live.Actor = actor
 		}
 		if facts.Opaque != nil {
 			facts.SubjectID, facts.ClientID, facts.Scopes = session.SubjectID, session.ClientID, session.Scopes // opaque tokens carry none of it
@@ -243,6 +319,9 @@ func (s *Service) use(held *cached, now time.Time) {
 	seen := held.seen.Load()
 	if now.UnixMicro()-seen >= touchAfter.Microseconds() && held.seen.CompareAndSwap(seen, now.UnixMicro()) {
 		s.touched.Note(held.live.Session.ID, now)
+		if origin := held.live.Session.OriginID; origin != "" {
+			s.touched.Note(origin, now) // she who acts is not idle
+		}
 	}
 }
 
@@ -282,6 +361,7 @@ type cache struct {
 
 type changedID struct {
 	change int64
+	count  int64 // how often the id changed
 	at     time.Time
 }
 
@@ -309,7 +389,7 @@ func (c *cache) mark() int64 { return c.changes.Load() }
 func (c *cache) forget(id string, now time.Time) {
 	// Under a lock, because listeners are called side by side: of two changes of one id the later must stay.
 	c.noting.Lock()
-	c.ids.Store(id, changedID{c.changes.Add(1), now})
+	c.ids.Store(id, changedID{c.changes.Add(1), c.count(id) + 1, now})
 	c.noting.Unlock()
 	// Ids are kept twice as long as any entry, then dropped; one caller in each minute does it.
 	last := c.swept.Load()
@@ -321,6 +401,13 @@ func (c *cache) forget(id string, now time.Time) {
 			return true
 		})
 	}
+}
+
+// count says how often an id changed. One that is not known any more counts as never: then nothing is kept that needs the count.
+func (c *cache) count(id string) int64 {
+	v, _ := c.ids.Load(id)
+	held, _ := v.(changedID)
+	return held.count
 }
 
 func (c *cache) forgetAll() { c.all.Store(c.changes.Add(1)) }
@@ -341,9 +428,16 @@ func (s *Service) held(key cacheKey) (*cached, bool) {
 	}
 	l := &held.live
 	age := s.Now().Sub(held.loadedAt)
-	if age >= cachedFor || age < 0 || s.cache.all.Load() > held.mark ||
+	if age >= cachedFor || age < 0 {
+		s.cache.tokens.Invalidate(key)
+		return nil, false
+	}
+	if s.cache.mark() == held.mark { // nothing at all has changed
+		return held, true
+	}
+	if s.cache.all.Load() > held.mark ||
 		s.cache.changedSince(string(l.Session.ID), held.mark) || s.cache.changedSince(string(l.Session.SubjectID), held.mark) ||
-		s.cache.changedSince(string(l.Session.ActorID), held.mark) || s.cache.changedSince(string(l.Token.ClientID), held.mark) ||
+		s.cache.changedSince(string(l.Session.ActorID), held.mark) || s.cache.changedSince(string(l.Session.OriginID), held.mark) || s.cache.changedSince(string(l.Token.ClientID), held.mark) ||
 		s.cache.changedSince(l.Token.ID, held.mark) {
 		s.cache.tokens.Invalidate(key)
 		return nil, false

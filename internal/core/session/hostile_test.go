@@ -65,6 +65,7 @@ func TestAClockSetBackKeepsNothingAlive(t *testing.T) {
 type widest struct {
 	identity.Store
 	most int
+	n    int // how often any were written
 }
 
 func (s *widest) Update(ctx context.Context, write func(identity.Tx) error) error {
@@ -78,6 +79,7 @@ type widestTx struct {
 
 func (tx widestTx) TouchSessions(ctx context.Context, seen map[identity.SessionID]time.Time) error {
 	tx.s.most = max(tx.s.most, len(seen))
+	tx.s.n++
 	return tx.Tx.TouchSessions(ctx, seen)
 }
 

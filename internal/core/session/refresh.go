@@ -19,6 +19,8 @@ type RefreshInput struct {
 	Raw    string
 	Kind   identity.TokenKind // "": RefreshToken; a door without refresh tokens renews by its access token
 	Rotate bool               // print a successor; otherwise the token is only checked, for a new access token
+	// Live is what Check has just said of the token; nil: it is read here.
+	Live *Live
 	// Admit is asked inside the transaction, before anything changes: is this the client's, the caller's? It may be nil.
 	Admit func(Live) error
 }
@@ -36,11 +38,7 @@ func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 	if in.Kind == "" {
 		in.Kind = identity.RefreshToken
 	}
-	facts, err := in.Form.Read(in.Raw)
-	if err != nil {
-		return nil, err
-	}
-	family, err := s.family(ctx, facts, in.Kind)
+	family, err := s.presented(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +68,24 @@ func (s *Service) Refresh(ctx context.Context, in RefreshInput) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Live != nil {
+		s.keepAdvanced(in.Live, live.Session)
+		return live, nil
+	}
 	s.rememberFamily(*live, family)
 	return live, nil
+}
+
+// presented reads the token, where Check has not.
+func (s *Service) presented(ctx context.Context, in RefreshInput) (*cached, error) {
+	if in.Live != nil {
+		return &cached{live: *in.Live}, nil
+	}
+	facts, err := in.Form.Read(in.Raw)
+	if err != nil {
+		return nil, err
+	}
+	return s.family(ctx, facts, in.Kind)
 }
 
 // family gives the session and subject of a refresh token. What this node refreshed within the last minute it remembers,

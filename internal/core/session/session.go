@@ -7,6 +7,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -72,12 +73,12 @@ type Start struct {
 	Policy         identity.Policy // the effective one
 	ClientID       identity.ClientID
 	OrganisationID identity.OrganisationID
-	ActorID        identity.SubjectID
 	AMR            []string
 	Scopes         []string
 	Remember       bool
 	KeepsSpent     bool
 	Attributes     []byte
+	Origin         *identity.Session // the session of whoever acts as the subject; nil: she comes herself
 }
 
 // Begin creates the session in the transaction of what proved the person.
@@ -87,7 +88,7 @@ func (s *Service) Begin(ctx context.Context, tx identity.Tx, in Start) (identity
 		return identity.Session{}, identity.Denied.Because("this way in is not for you")
 	}
 	now := s.Now()
-	if in.ActorID == "" { // whoever acts for another was admitted to a session of her own
+	if in.Origin == nil { // whoever acts for another was admitted to a session of her own
 		if err := policy.Admits(in.Policy, in.Caller, now); err != nil {
 			return identity.Session{}, err
 		}
@@ -102,11 +103,17 @@ func (s *Service) Begin(ctx context.Context, tx identity.Tx, in Start) (identity
 	}
 	session := identity.Session{
 		ID: identity.SessionID(id), SubjectID: in.Subject.ID, Door: in.Caller.Door, ClientID: in.ClientID,
-		OrganisationID: in.OrganisationID, ActorID: in.ActorID, AMR: in.AMR, Scopes: in.Scopes,
+		OrganisationID: in.OrganisationID, AMR: in.AMR, Scopes: in.Scopes,
 		Remember: in.Remember, KeepsSpent: in.KeepsSpent, Generation: 1,
 		Address: in.Caller.Address, UserAgent: audit.Line(in.Caller.UserAgent, 256), Attributes: in.Attributes,
 		PreviousSignIn: in.Subject.LastSignInAt, AuthenticatedAt: now, CreatedAt: now, RefreshedAt: now, SeenAt: now,
 		IdleTTL: tighter(idle, in.Policy.SessionIdle), ExpiresAt: now.Add(tighter(ttl, in.Policy.SessionMax)), AbsoluteAt: now.Add(tighter(max(ttl, rules.MaxTTL), in.Policy.SessionMax)),
+	}
+	if o := in.Origin; o != nil {
+		session.ActorID, session.OriginID, session.AuthenticatedAt = o.SubjectID, o.ID, o.AuthenticatedAt
+		session.IdleTTL = tighter(session.IdleTTL, o.IdleTTL)
+		session.ExpiresAt = earlier(earlier(session.ExpiresAt, o.ExpiresAt), now.Add(ActingTTL))
+		session.AbsoluteAt = session.ExpiresAt
 	}
 	if err := tx.CreateSession(ctx, session); err != nil {
 		return identity.Session{}, err
@@ -114,7 +121,7 @@ func (s *Service) Begin(ctx context.Context, tx identity.Tx, in Start) (identity
 	if err := s.printOpaque(ctx, tx, session); err != nil {
 		return identity.Session{}, err
 	}
-	if in.ActorID == "" {
+	if in.Origin == nil {
 		if err := tx.TouchSignIn(ctx, in.Subject.ID, now); err != nil {
 			return identity.Session{}, err
 		}
@@ -187,33 +194,25 @@ func (s *Service) EndIn(ctx context.Context, tx identity.Tx, caller identity.Cal
 	if err := tx.Announce(ctx, identity.SessionChanged, string(session.ID), now); err != nil {
 		return false, err
 	}
-	return true, s.Log.Record(ctx, tx, caller, audit.Entry{
-		Action: "session.end", Reason: reason, SubjectID: session.SubjectID, SessionID: session.ID,
+	if err := s.Log.Record(ctx, tx, caller, audit.Entry{
+		Action: "session.end", Reason: reason, SubjectID: session.SubjectID, ActorID: cmp.Or(caller.ActorID, session.ActorID), SessionID: session.ID,
 		ClientID: session.ClientID, OrganisationID: session.OrganisationID,
-	})
+	}); err != nil || session.ActorID != "" {
+		return true, err
+	}
+	return true, s.EndActingIn(ctx, tx, caller, identity.Acting{OriginID: session.ID}, reason)
 }
 
 // EndAllIn ends all sessions of a subject but the one kept ("": none), inside another verb's transaction.
 func (s *Service) EndAllIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, keep identity.SessionID, reason string) error {
-	now := s.Now()
-	ended, err := tx.EndSessionsOf(ctx, id, keep, reason, now)
+	ended, err := tx.EndSessionsOf(ctx, id, keep, reason, s.Now())
 	if err != nil {
 		return err
 	}
 	if err := tx.DeleteDevicesOf(ctx, id, ""); err != nil { // what ends them all ends what was remembered of her browsers
 		return err
 	}
-	for _, session := range ended {
-		if err := tx.Announce(ctx, identity.SessionChanged, string(session), now); err != nil {
-			return err
-		}
-		if err := s.Log.Record(ctx, tx, caller, audit.Entry{
-			Action: "session.end", Reason: reason, SubjectID: id, SessionID: session,
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.ended(ctx, tx, caller, ended, reason)
 }
 
 // EndAll is EndAllIn in a transaction of its own.
@@ -257,10 +256,71 @@ func (s *Service) EnterIn(ctx context.Context, tx identity.Tx, caller identity.C
 	if err != nil {
 		return session, err
 	}
-	return entered, s.Log.Record(ctx, tx, caller, audit.Entry{
-		Action: "session.enter", SubjectID: session.SubjectID, SessionID: id, OrganisationID: organisation,
-		Before: map[string]any{"organisation": before}, After: map[string]any{"organisation": organisation, "amr": session.AMR},
+	return entered, s.recordEntry(ctx, tx, caller, entered, before)
+}
+
+// EnterChecked is Enter for a session that Check has just spoken for. While the session is as it was read and its subject a
+// member still, which one guarded statement sees to, nothing else is asked; otherwise Enter decides.
+func (s *Service) EnterChecked(ctx context.Context, caller identity.Caller, live *Live, organisation identity.OrganisationID) (identity.Session, error) {
+	read := live.Session
+	if s.Policies.MayBind() || read.ActorID != "" {
+		return s.Enter(ctx, caller, read.ID, organisation)
+	}
+	var entered identity.Session
+	var guarded bool
+	err := s.Store.Update(ctx, func(tx identity.Tx) (err error) {
+		if entered, guarded, err = s.tryEnter(ctx, tx, caller, read, organisation); err != nil || guarded {
+			return err
+		}
+		entered, err = s.EnterIn(ctx, tx, caller, read.ID, organisation, nil)
+		return err
 	})
+	if err == nil && guarded {
+		s.keepAdvanced(live, entered)
+	}
+	return entered, err
+}
+
+func (s *Service) tryEnter(ctx context.Context, tx identity.Tx, caller identity.Caller, read identity.Session, organisation identity.OrganisationID) (_ identity.Session, entered bool, err error) {
+	now := s.Now()
+	if err := s.noted(ctx, tx, read); err != nil {
+		return read, false, err
+	}
+	if entered, err = tx.EnterSession(ctx, read.ID, read.Generation, organisation, now); err != nil || !entered {
+		return read, false, err
+	}
+	session := read
+	session.OrganisationID, session.RefreshedAt, session.SeenAt = organisation, now, now
+	session.Generation++
+	if err := s.printOpaque(ctx, tx, session); err != nil {
+		return session, true, err
+	}
+	if s.Rules[session.Door].OneAccess {
+		if err := tx.Announce(ctx, identity.SessionChanged, string(session.ID), now); err != nil {
+			return session, true, err
+		}
+	}
+	if organisation != "" {
+		if err := tx.SetLastOrg(ctx, session.SubjectID, organisation); err != nil {
+			return session, true, err
+		}
+	}
+	return session, true, s.recordEntry(ctx, tx, caller, session, read.OrganisationID)
+}
+
+func (s *Service) recordEntry(ctx context.Context, tx identity.Tx, caller identity.Caller, session identity.Session, before identity.OrganisationID) error {
+	return s.Log.Record(ctx, tx, caller, audit.Entry{
+		Action: "session.enter", SubjectID: session.SubjectID, SessionID: session.ID, OrganisationID: session.OrganisationID,
+		Before: map[string]any{"organisation": before}, After: map[string]any{"organisation": session.OrganisationID, "amr": session.AMR},
+	})
+}
+
+// noted writes a use that is noted here and not written yet, before a guard judges the idle clock by the row.
+func (s *Service) noted(ctx context.Context, tx identity.Tx, session identity.Session) error {
+	if seen, ok := s.touched.Last(session.ID); ok && seen.After(session.SeenAt) {
+		return tx.TouchSessions(ctx, map[identity.SessionID]time.Time{session.ID: seen})
+	}
+	return nil
 }
 
 // MayEnterIn gives a session that is alive and may enter the organisation, or Enter's refusal.
@@ -324,17 +384,17 @@ func (s *Service) tryAdvance(ctx context.Context, tx identity.Tx, session identi
 			ends = moved
 		}
 	}
-	// A use that is noted here and not written yet counts: the guard judges the idle clock by the row.
-	if seen, ok := s.touched.Last(session.ID); ok && seen.After(session.SeenAt) {
-		if err := tx.TouchSessions(ctx, map[identity.SessionID]time.Time{session.ID: seen}); err != nil {
-			return session, false, err
-		}
+	if err := s.noted(ctx, tx, session); err != nil {
+		return session, false, err
 	}
 	if advanced, err = tx.AdvanceSession(ctx, session.ID, session.Generation, now, ends); err != nil || !advanced {
 		return session, false, err
 	}
 	session.Generation++
 	session.RefreshedAt, session.SeenAt, session.ExpiresAt = now, now, ends
+	if session.OriginID != "" {
+		s.touched.Note(session.OriginID, now) // she who acts is not idle
+	}
 	if err := s.printOpaque(ctx, tx, session); err != nil {
 		return session, false, err
 	}

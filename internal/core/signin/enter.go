@@ -5,50 +5,43 @@ import (
 	"time"
 
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/session"
 	"gatehouse/internal/identity"
 )
 
 // EnterInput is the wish of somebody who is signed in to go to another organisation.
 type EnterInput struct {
 	Caller       identity.Caller
-	Session      identity.SessionID
+	Live         *session.Live // her session, as Check has just given it
 	Organisation identity.OrganisationID
 	TicketForm   TicketForm
 	TicketTTL    time.Duration // 0: the house's
-	// Demand reads a door's own words for "members need a second factor". May be nil.
-	Demand func(identity.Organisation) identity.Demand
-	// DemandKinds and CodeLink are PasswordInput's.
-	DemandKinds func(identity.Organisation) []identity.CredentialKind
-	CodeLink    func(identity.Secret) string
+	// Demand is the door's own word on whether members of the organisation need a second factor; "": it has none.
+	Demand identity.Demand
+	// Kinds are those that satisfy Demand; none: all.
+	Kinds []identity.CredentialKind
+	// CodeLink is PasswordInput's.
+	CodeLink func(identity.Secret) string
 }
 
 // Enter makes an organisation the session's. Where that one demands a second factor and the session had none, the outcome is a
 // ticket; Proof then goes on in the same session, which stays where it was until then. Who may not enter is refused before she
 // is asked for a code, with session.Service.Enter's refusals.
 func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
+	held := &in.Live.Session
+	if in.Demand != identity.FactorNeeded || s.holds(held.AMR, in.Kinds) {
+		entered, err := s.Sessions.EnterChecked(ctx, in.Caller, in.Live, in.Organisation)
+		return Outcome{Subject: in.Live.Subject, Session: entered}, err
+	}
 	var out Outcome
 	var refusal error
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
 		out, refusal = Outcome{}, nil
-		held, err := s.Sessions.MayEnterIn(ctx, tx, in.Caller, in.Session, in.Organisation)
-		if err != nil {
-			return err
-		}
-		organisation, err := tx.Organisation(ctx, in.Organisation)
-		if err != nil {
+		if _, err := s.Sessions.MayEnterIn(ctx, tx, in.Caller, held.ID, in.Organisation); err != nil {
 			return err
 		}
 		subject, err := tx.Subject(ctx, held.SubjectID)
 		if err != nil {
-			return err
-		}
-		var kinds []identity.CredentialKind
-		if in.DemandKinds != nil {
-			kinds = in.DemandKinds(organisation)
-		}
-		if in.Demand == nil || in.Demand(organisation) != identity.FactorNeeded || s.holds(held.AMR, kinds) {
-			entered, err := s.Sessions.EnterIn(ctx, tx, in.Caller, in.Session, in.Organisation, nil)
-			out = Outcome{Subject: subject, Session: entered}
 			return err
 		}
 		c, err := s.Passwords.Load(ctx, tx, subject)
@@ -57,7 +50,7 @@ func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 		}
 		todo := intent{
 			Org: in.Organisation, AMR: held.AMR, NeedsProof: true, Steps: Steps{Proof: true},
-			TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Enters: in.Session, Kinds: kinds, Mailbox: true, linksWith: in.CodeLink,
+			TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Enters: held.ID, Kinds: in.Kinds, Mailbox: true, linksWith: in.CodeLink,
 		}
 		if c.Current != nil {
 			todo.PasswordVersion = c.Current.Version

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/store/storetest"
@@ -58,7 +59,11 @@ func signedIn(t *testing.T, c *coretest.Core, s identity.Subject) identity.Sessi
 }
 
 func enter(s identity.Session, org identity.OrganisationID, demand func(identity.Organisation) identity.Demand) signin.EnterInput {
-	return signin.EnterInput{Caller: coretest.Caller(coretest.Door), Session: s.ID, Organisation: org, Demand: demand}
+	in := signin.EnterInput{Caller: coretest.Caller(coretest.Door), Live: &session.Live{Session: s}, Organisation: org}
+	if demand != nil {
+		in.Demand = demand(identity.Organisation{})
+	}
+	return in
 }
 
 func stored(t *testing.T, c *coretest.Core, id identity.SessionID) (s identity.Session) {
@@ -95,7 +100,7 @@ func TestEnterAsksForTheFactorThatTheOrganisationDemands(t *testing.T) {
 		if proven.Session.ID != held.ID || proven.Session.OrganisationID != works || !slices.Contains(proven.Session.AMR, "mfa") {
 			t.Errorf("the proof gives %+v, want the same session in the organisation", proven.Session)
 		}
-		again, err := c.SignIn.Enter(t.Context(), enter(held, works, guarded))
+		again, err := c.SignIn.Enter(t.Context(), enter(proven.Session, works, guarded))
 		if err != nil || again.Ticket != nil || again.Session.Generation != proven.Session.Generation+1 {
 			t.Errorf("a proven session is asked again: %+v, %v", again, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/store/storetest"
@@ -55,7 +56,7 @@ func TestDemandedKinds(t *testing.T) {
 				in.Steps.Proof, in.Landing, in.Demand, in.DemandKinds = true, signin.LastOrOnly, guarded, kinds
 				first, err := c.SignIn.Password(t.Context(), in)
 				second, entering := c.SignIn.Enter(t.Context(), signin.EnterInput{
-					Caller: coretest.Caller(coretest.Door), Session: held.ID, Organisation: org, Demand: guarded, DemandKinds: kinds,
+					Caller: coretest.Caller(coretest.Door), Live: &session.Live{Session: held, Subject: s}, Organisation: org, Demand: identity.FactorNeeded, Kinds: tt.kinds,
 				})
 				for what, got := range map[string]struct {
 					out signin.Outcome
@@ -95,15 +96,14 @@ func TestStrongerKindIsAskedForOnEntering(t *testing.T) {
 		if out, err := c.SignIn.Enter(t.Context(), into); err != nil || out.Ticket != nil {
 			t.Errorf("where any will do: %+v, %v", out, err)
 		}
-		into.DemandKinds = func(identity.Organisation) []identity.CredentialKind {
-			return []identity.CredentialKind{identity.TOTP, identity.WebAuthn}
-		}
+		into.Kinds = []identity.CredentialKind{identity.TOTP, identity.WebAuthn}
 		out, err = c.SignIn.Enter(t.Context(), into)
 		if err != nil || out.Ticket == nil || !slices.Equal(out.Ticket.Factors, []identity.CredentialKind{identity.TOTP}) {
 			t.Fatalf("where an app is demanded: %+v, %v", out, err)
 		}
-		_, err = c.SignIn.Proof(t.Context(), proof(out, c.Code()))
+		out, err = c.SignIn.Proof(t.Context(), proof(out, c.Code()))
 		must(t, err)
+		into.Live = &session.Live{Session: out.Session}
 		if out, err := c.SignIn.Enter(t.Context(), into); err != nil || out.Ticket != nil {
 			t.Errorf("afterwards: %+v, %v", out, err)
 		}

@@ -133,7 +133,7 @@ func TestHoursAndNetworksBindSessions(t *testing.T) {
 		if _, err := refresh(elsewhere(here), held); !errors.Is(err, identity.Restricted) {
 			t.Errorf("a refresh from elsewhere: %v", err)
 		}
-		if _, err := c.SignIn.Enter(t.Context(), signin.EnterInput{Caller: elsewhere(here), Session: held.ID, Organisation: works}); !errors.Is(err, identity.Restricted) {
+		if _, err := c.SignIn.Enter(t.Context(), signin.EnterInput{Caller: elsewhere(here), Live: &session.Live{Session: held}, Organisation: works}); !errors.Is(err, identity.Restricted) {
 			t.Errorf("an organisation entered from elsewhere: %v", err)
 		}
 		if _, err := c.Sessions.Enter(t.Context(), elsewhere(here), held.ID, ""); !errors.Is(err, identity.Restricted) {
@@ -144,7 +144,7 @@ func TestHoursAndNetworksBindSessions(t *testing.T) {
 		if err != nil || live.Session.Generation != held.Generation+1 {
 			t.Fatalf("the same token from the right place: %+v, %v", live, err)
 		}
-		if _, err := c.SignIn.Enter(t.Context(), signin.EnterInput{Caller: here, Session: held.ID, Organisation: works}); err != nil {
+		if _, err := c.SignIn.Enter(t.Context(), signin.EnterInput{Caller: here, Live: &session.Live{Session: held}, Organisation: works}); err != nil {
 			t.Errorf("an organisation entered from the right place: %v", err)
 		}
 

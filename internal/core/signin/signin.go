@@ -4,6 +4,7 @@
 //	         ─► more proof needed (ticket) ─► Proof ─► signed in
 //	         ─► password must change (ticket) ─► Change ─► signed in, or more proof needed
 //	         ─► refused: BadCredential, Locked, Suspended, Unverified, Restricted, Busy, …
+//	Token    ─► the same, from a one-time token for a proof that was made elsewhere
 //
 // A ticket is no session: one purpose, minutes long, counted tries, spent by one guarded statement. Every door prints the same
 // outcomes in its own words; a door whose contract has no second step gets a refusal where one is due.
@@ -186,7 +187,7 @@ type intent struct {
 	TicketForm      TicketForm              `json:"ticket_form,omitempty"`
 	TicketTTL       time.Duration           `json:"ticket_ttl,omitempty"`
 	NewHash         string                  `json:"new_hash,omitempty"` // a prepared password, set at the end
-	PasswordVersion int64                   `json:"password_version"`
+	PasswordVersion int64                   `json:"password_version"`   // 0: she has none
 	Offers          []offer                 `json:"offers,omitempty"`
 	Enters          identity.SessionID      `json:"enters,omitempty"` // a session that goes on in Org, instead of a new one
 	// What she proves herself with: kinds that are good enough (none: all), and whether her mailbox is where she enrolled nothing.
@@ -446,10 +447,11 @@ func (s *Service) admit(ctx context.Context, r identity.Reader, caller identity.
 		return identity.Unverified.Because("the e-mail address is not confirmed yet"), nil
 	}
 	current, err := r.Credential(ctx, id, identity.Password)
-	if errors.Is(err, identity.NotFound) || err == nil && current.Version != passwordVersion {
+	none := errors.Is(err, identity.NotFound)
+	if none && passwordVersion != 0 || err == nil && current.Version != passwordVersion {
 		return identity.BadCredential.Because("login or password is wrong"), nil // changed since it was read
 	}
-	if err != nil {
+	if err != nil && !none {
 		return nil, err
 	}
 	err = s.Passwords.Policies.Admit(ctx, r, caller, subject)
@@ -461,7 +463,7 @@ func (s *Service) admit(ctx context.Context, r identity.Reader, caller identity.
 
 // proceed goes on from a proven first factor: change, proof, or session.
 func (s *Service) proceed(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
-	if todo.NewHash == "" {
+	if todo.NewHash == "" && slices.Contains(todo.AMR, "pwd") && c.Current != nil {
 		due, kind := s.changeDue(c)
 		if due {
 			if !todo.Steps.Change {

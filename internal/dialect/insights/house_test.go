@@ -37,7 +37,7 @@ const (
 
 func newHouse(t testing.TB, change ...func(*session.Rules)) *house {
 	t.Helper()
-	store := storetest.SQLite(t)
+	store := storetest.Fresh(t)
 	h := &house{Core: coretest.New(t, store)}
 	rules := insights.Rules(config.Default().Insights)
 	for _, f := range change {

@@ -103,7 +103,7 @@ func (d *Dialect) refresh(w http.ResponseWriter, r *http.Request, raw string, cl
 	if err != nil {
 		return err
 	}
-	who, err := d.Profiles.Of(r.Context(), live.Session.SubjectID)
+	who, err := d.Profiles.OfSession(r.Context(), &live.Session)
 	if err != nil {
 		return gone(err)
 	}
@@ -207,7 +207,7 @@ func (d *Dialect) detail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	who, err := d.Profiles.Of(r.Context(), live.Session.SubjectID)
+	who, err := d.Profiles.OfSession(r.Context(), &live.Session)
 	if err != nil {
 		return gone(err)
 	}
@@ -220,7 +220,7 @@ func (d *Dialect) sites(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	who, err := d.Profiles.Of(r.Context(), live.Session.SubjectID)
+	who, err := d.Profiles.OfSession(r.Context(), &live.Session)
 	if err != nil {
 		return gone(err)
 	}

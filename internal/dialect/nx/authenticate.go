@@ -88,7 +88,7 @@ func (d *Dialect) refresh(w http.ResponseWriter, r *http.Request) error {
 
 // signOut answers POST /authenticate/signout.
 func (d *Dialect) signOut(w http.ResponseWriter, r *http.Request, c call) error {
-	ended, err := d.Sessions.End(r.Context(), c.Caller, c.live.Session.ID, "signed out")
+	ended, err := d.Sessions.SignOut(r.Context(), c.Caller, c.live.Session.ID)
 	if err != nil {
 		return err
 	}

@@ -201,11 +201,7 @@ func (d *Dialect) signedIn(r *http.Request) (call, error) {
 	if err != nil {
 		return call{}, err
 	}
-	c := call{Caller: d.caller(r), live: live}
-	c.SubjectID, c.ActorID, c.SessionID = live.Subject.ID, live.Subject.ID, live.Session.ID
-	if live.Session.ActorID != "" {
-		c.ActorID = live.Session.ActorID
-	}
+	c := call{Caller: live.Caller(d.caller(r)), live: live}
 	if e := httpkit.EventOf(r); e != nil {
 		e.SubjectID, e.SessionID = c.SubjectID, c.SessionID
 	}

@@ -6,12 +6,22 @@ import (
 	"testing"
 
 	"gatehouse/internal/dialect/dialecttest"
+	"gatehouse/internal/store/storetest"
 )
 
 //go:embed openapi.yaml
 var openAPI []byte
 
-func TestExchanges(t *testing.T) {
+func TestExchanges(t *testing.T) { exchanges(t) }
+
+// The same bytes come from the other engine.
+func TestExchangesOnPostgreSQL(t *testing.T) {
+	storetest.Use(t, storetest.Postgres)
+	exchanges(t)
+}
+
+func exchanges(t *testing.T) {
+	t.Helper()
 	dialecttest.Replay(t, dialecttest.Options{Spec: openAPI, NewHouse: func(t *testing.T, story string) dialecttest.House {
 		h := newHouse(t)
 		captured := map[string]string{}

@@ -7,9 +7,19 @@ import (
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/dialect/dialecttest"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/store/storetest"
 )
 
-func TestExchanges(t *testing.T) {
+func TestExchanges(t *testing.T) { exchanges(t) }
+
+// The same bytes come from the other engine.
+func TestExchangesOnPostgreSQL(t *testing.T) {
+	storetest.Use(t, storetest.Postgres)
+	exchanges(t)
+}
+
+func exchanges(t *testing.T) {
+	t.Helper()
 	spec, err := os.ReadFile("openapi.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ type house struct {
 
 func newHouse(t testing.TB) *house {
 	t.Helper()
-	store := storetest.SQLite(t)
+	store := storetest.Fresh(t)
 	h := &house{Core: coretest.New(t, store)}
 	h.Sessions.Rules[oidc.Door] = oidc.Rules(config.Default().OIDC)
 	var err error

@@ -51,7 +51,7 @@ const bootstrap = "13268b7daa751240369d125e79c873bd8dd3bef7981bdfd38ea03dbb1fbe7
 
 func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	t.Helper()
-	c := coretest.New(t, storetest.SQLite(t))
+	c := coretest.New(t, storetest.Fresh(t))
 	cfg := config.Default()
 	c.Sessions.Rules[openwifi.Door], c.Sessions.Rules[openwifi.SubscriberDoor] = openwifi.Rules(cfg.OpenWiFi), openwifi.SubscriberRules(cfg.OpenWiFi)
 	c.Passwords.DoorRule = map[identity.Door]identity.PasswordRule{

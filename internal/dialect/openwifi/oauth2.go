@@ -267,9 +267,7 @@ func (d *Dialect) signOut(w http.ResponseWriter, r *http.Request) error {
 		return &at{identity.NotFound, noGoodToken}
 	}
 	// Whether it had ended a moment before does not matter: it has ended now.
-	caller := d.caller(r)
-	caller.ActorID = live.Subject.ID
-	if _, err := d.Sessions.End(r.Context(), caller, live.Session.ID, "signed out"); err != nil {
+	if _, err := d.Sessions.SignOut(r.Context(), live.Caller(d.caller(r)), live.Session.ID); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -11,9 +11,19 @@ import (
 	"gatehouse/internal/dialect/dialecttest"
 	"gatehouse/internal/dialect/openwifi"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/store/storetest"
 )
 
-func TestStories(t *testing.T) {
+func TestStories(t *testing.T) { stories(t) }
+
+// The same bytes come from the other engine.
+func TestStoriesOnPostgreSQL(t *testing.T) {
+	storetest.Use(t, storetest.Postgres)
+	stories(t)
+}
+
+func stories(t *testing.T) {
+	t.Helper()
 	spec, err := os.ReadFile("openapi.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package openwifi
 
 import (
-	"cmp"
 	"net/http"
 	"strings"
 
@@ -57,9 +56,7 @@ func (d *Dialect) by(r *http.Request) (staff.By, error) {
 	if err != nil {
 		return staff.By{}, err
 	}
-	c := d.caller(r)
-	c.SubjectID, c.ActorID, c.SessionID = live.Subject.ID, cmp.Or(live.Session.ActorID, live.Subject.ID), live.Session.ID
-	return staff.By{Caller: c}, nil
+	return staff.By{Caller: live.Caller(d.caller(r))}, nil
 }
 
 // byOrService is by, or another service that shows our key.

@@ -18,21 +18,30 @@ import (
 // codeTTL is how long the code of a sign-in may take (titan.md 3.1).
 const codeTTL = 10 * time.Minute
 
-// signIn answers POST /auth, the variant with a password (titan.md 3.1).
+// signIn answers POST /auth, with a password or a one-time token (titan.md 3.1).
 func (d *Dialect) signIn(r *http.Request, c *call) (any, error) {
 	in, err := read(r)
 	if err != nil {
 		return nil, err
 	}
-	login, password := in.text("user"), in.text("password")
+	byToken := in.given("token")
+	var login, password, token string
+	if byToken {
+		token = in.text("token")
+		in.refuse("password", notBeside)
+	} else {
+		login, password = in.text("user"), in.text("password")
+	}
 	toHub, remember := in.flag("hub", true), in.flag("remember", false)
-	in.refuse("token", notServed)
 	if err := in.mistakes(); err != nil {
 		return nil, err
 	}
 	landing := signin.NoOrganisation
 	if toHub {
 		landing = signin.LastOrOnly
+	}
+	if byToken {
+		return d.signInByToken(r, c, token, landing, remember)
 	}
 	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
 		Caller: c.Caller, Login: login, Password: identity.Secret(password), Remember: remember, Landing: landing,
@@ -65,7 +74,7 @@ func (d *Dialect) enterHub(r *http.Request, c *call) (any, error) {
 	if _, err := read(r); err != nil {
 		return nil, err
 	}
-	who, err := d.profile(r.Context(), c.live.Session.SubjectID)
+	who, err := d.profile(r.Context(), &c.live.Session)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +83,8 @@ func (d *Dialect) enterHub(r *http.Request, c *call) (any, error) {
 		return nil, hubClosed
 	}
 	out, err := d.SignIn.Enter(r.Context(), signin.EnterInput{
-		Caller: c.Caller, Session: c.live.Session.ID, Organisation: hub, TicketTTL: codeTTL, Demand: hubDemand,
-		DemandKinds: hubKinds, CodeLink: d.page(signin.CodeLink),
+		Caller: c.Caller, Live: c.live, Organisation: hub.ID, TicketTTL: codeTTL, Demand: hubDemand(hub),
+		Kinds: hubKinds(hub), CodeLink: d.page(signin.CodeLink),
 	})
 	if errors.Is(err, identity.Denied) && c.live.Session.ActorID == "" {
 		err = hubClosed
@@ -107,7 +116,7 @@ func (d *Dialect) refresh(r *http.Request, c *call) (any, error) {
 		return nil, err
 	}
 	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
-		Caller: c.Caller, Form: d.Form(), Raw: c.raw, Kind: identity.AccessToken, Rotate: true,
+		Caller: c.Caller, Form: d.Form(), Raw: c.raw, Kind: identity.AccessToken, Rotate: true, Live: c.live,
 	})
 	if err != nil {
 		return nil, err
@@ -128,7 +137,7 @@ func (d *Dialect) signOut(r *http.Request, c *call) (any, error) {
 		return nil, err
 	}
 	d.forget(c)
-	ended, err := d.Sessions.End(r.Context(), c.Caller, c.live.Session.ID, "signed out")
+	ended, err := d.Sessions.SignOut(r.Context(), c.Caller, c.live.Session.ID)
 	if err == nil && !ended {
 		err = identity.TokenRevoked // another sign-out was first
 	}
@@ -161,26 +170,40 @@ func note(r *http.Request, out signin.Outcome) {
 
 // session prints a session with a token of its present generation.
 func (d *Dialect) session(ctx context.Context, c *call, s *identity.Session) (*sessionObject, error) {
-	who, err := d.profile(ctx, s.SubjectID)
+	who, err := d.profile(ctx, s)
 	if err != nil {
 		return nil, err
+	}
+	var actor identity.Subject
+	if s.ActorID != "" {
+		real, err := d.Profiles.Of(ctx, s.ActorID)
+		if err != nil {
+			return nil, gone(err)
+		}
+		actor = real.Subject
 	}
 	now := d.Now()
 	at, in := hubOf(&who, s, now)
-	raw, err := d.fullToken(s, &who, at, in)
+	raw, err := d.fullToken(s, &who, at, in, actor)
 	if err != nil {
 		return nil, err
 	}
-	printed := printSession(raw, &who, at, in, now, c.language)
-	return &printed, nil
+	object := printSession(raw, &who, at, in, now, c.language)
+	object.Impersonation = s.ActorID != ""
+	return &object, nil
 }
 
-func (d *Dialect) profile(ctx context.Context, id identity.SubjectID) (profile.Profile, error) {
-	who, err := d.Profiles.Of(ctx, id)
+func (d *Dialect) profile(ctx context.Context, s *identity.Session) (profile.Profile, error) {
+	who, err := d.Profiles.OfSession(ctx, s)
+	return who, gone(err)
+}
+
+// gone: who was deleted this very moment has no session any more.
+func gone(err error) error {
 	if errors.Is(err, identity.NotFound) {
-		err = identity.TokenRevoked // deleted this very moment
+		return identity.TokenRevoked
 	}
-	return who, err
+	return err
 }
 
 // hubOf gives the session's hub, if she is a member still and it has not expired.
@@ -193,16 +216,26 @@ func hubOf(who *profile.Profile, s *identity.Session, now time.Time) (profile.Ac
 }
 
 // named finds one of her hubs by what a path says: digits are an id, anything else is a hash (titan.md 1.1).
-func named(who *profile.Profile, text string) (identity.OrganisationID, bool) {
-	number, err := strconv.ParseInt(text, 10, 64)
-	isNumber := err == nil && strconv.FormatInt(number, 10) == text
+func named(who *profile.Profile, text string) (identity.Organisation, bool) {
+	number, hash := reference(text)
 	for i := range who.Organisations {
 		o := &who.Organisations[i].Organisation
-		if isNumber && o.Number == number || !digits(text) && o.Hash == text {
-			return o.ID, true
+		if number > 0 && o.Number == number || hash != "" && o.Hash == hash {
+			return *o, true
 		}
 	}
-	return "", false
+	return identity.Organisation{}, false
+}
+
+// reference reads what a path says of a record: its number or its hash; neither, if it can be no record's.
+func reference(text string) (number int64, hash string) {
+	if !digits(text) {
+		return 0, text
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
+		return n, ""
+	}
+	return 0, ""
 }
 
 // A hash of digits only would not be one here.

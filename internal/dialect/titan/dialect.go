@@ -1,17 +1,20 @@
 // Package titan is the door for clients of TITAN, Nordantech's project software (earlier called Falcon): signing in with a
-// password and a code, moving between hubs, keeping a session alive and ending it. README.md says who they are, DIVERGENCES.md
+// password and a code or by an identity elsewhere, moving between hubs, keeping a session alive and ending it. README.md says who they are, DIVERGENCES.md
 // where we differ on purpose.
 package titan
 
 import (
+	"cmp"
 	_ "embed"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/federation"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
@@ -44,8 +47,8 @@ type Keys interface {
 // Dialect is the door. Its fields are set by whoever builds it and not changed after Routes.
 type Dialect struct {
 	Issuer           string   // iss of the tokens
-	Prefix           string   // that the operator gave the door
-	Frontend         string   // page that links in mails open; "": the issuer
+	Prefix           string   // of the door's paths, for the addresses that providers send browsers back to, and for cookies
+	FrontendURL      string   // page that browsers return to from a provider, and that links in mails open; "": the issuer
 	Origins          []string // browser origins that may call us
 	UserPerMinute    int      // calls of one signed-in user; 0: no limit
 	AddressPerMinute int      // calls of one address without a token; 0: no limit
@@ -54,8 +57,9 @@ type Dialect struct {
 	Sessions         *session.Service
 	Profiles         *profile.Service
 	Recovery         *recovery.Service
-	ApproveAtOnce    bool         // recoveries need no operator
-	CheckStrange     bool         // whoever has no second factor is mailed a code in a browser that is not known
+	ApproveAtOnce    bool // recoveries need no operator
+	CheckStrange     bool // whoever has no second factor is mailed a code in a browser that is not known
+	Federation       *federation.Service
 	Log              *slog.Logger // nil: the default
 	Now              func() time.Time
 
@@ -81,19 +85,26 @@ type operation struct {
 	path    string
 	stage   stage
 	handler func(*Dialect, *http.Request, *call) (any, error)
+	method  string                   // "": POST
+	open    func(*http.Request) bool // says that a request needs no token after all; nil: none
 }
 
-// operations are what this door serves today; all are POST.
+// operations are what this door serves today.
 var operations = []operation{
-	{"signin", "/auth", noToken, (*Dialect).signIn},
-	{"code", "/auth/code", codeStage, (*Dialect).code},
-	{"hub", "/auth/hub/{hub}", fullStage, (*Dialect).enterHub},
-	{"hub-invalidate", "/auth/hub/invalidate", fullStage, (*Dialect).leaveHub},
-	{"ping", "/auth/ping", fullStage, (*Dialect).ping},
-	{"refresh", "/auth/refresh", fullStage, (*Dialect).refresh},
-	{"signout", "/auth/invalidate", anyStage, (*Dialect).signOut},
-	{"verify", "/auth/verification/{verification}", noToken, (*Dialect).verify},
-	{"recovery", "/auth/recovery/initiate", noToken, (*Dialect).initiateRecovery},
+	{name: "signin", path: "/auth", handler: (*Dialect).signIn},
+	{name: "code", path: "/auth/code", stage: codeStage, handler: (*Dialect).code},
+	{name: "hub", path: "/auth/hub/{hub}", stage: fullStage, handler: (*Dialect).enterHub},
+	{name: "hub-invalidate", path: "/auth/hub/invalidate", stage: fullStage, handler: (*Dialect).leaveHub},
+	{name: "impersonation", path: "/auth/impersonation/{user}", stage: fullStage, handler: (*Dialect).impersonate},
+	{name: "impersonation-invalidate", path: "/auth/impersonation/invalidate", stage: fullStage, handler: (*Dialect).stopImpersonating},
+	{name: "ping", path: "/auth/ping", stage: fullStage, handler: (*Dialect).ping},
+	{name: "refresh", path: "/auth/refresh", stage: fullStage, handler: (*Dialect).refresh},
+	{name: "signout", path: "/auth/invalidate", stage: anyStage, handler: (*Dialect).signOut},
+	{name: "verify", path: "/auth/verification/{verification}", handler: (*Dialect).verify},
+	{name: "recovery", path: "/auth/recovery/initiate", handler: (*Dialect).initiateRecovery},
+	{name: "provider-state", path: "/auth/provider/oauth/state", stage: fullStage, handler: (*Dialect).providerState, method: http.MethodGet, open: forLogin},
+	{name: "provider-identity", path: "/auth/provider/oauth/identity/{type}", handler: (*Dialect).providerStart, method: http.MethodGet},
+	{name: "provider-callback", path: "/auth/provider/oauth/callback/{type}", handler: (*Dialect).providerCallback, method: http.MethodGet},
 }
 
 // claims are the paths that are ours to refuse. All else below /auth/ is the Nx door's, which speaks there too.
@@ -122,7 +133,7 @@ func (d *Dialect) Routes() httpkit.Door {
 	}
 	for _, op := range operations {
 		door.Routes = append(door.Routes, httpkit.Route{
-			Method: http.MethodPost, Path: op.path, Op: op.name, Handler: httpkit.Deadline(deadline, d.serve(op)),
+			Method: cmp.Or(op.method, http.MethodPost), Path: op.path, Op: op.name, Handler: httpkit.Deadline(deadline, d.serve(op)),
 		})
 	}
 	document := httpkit.OpenAPI(openAPI)
@@ -155,8 +166,18 @@ type call struct {
 	raw      string            // the token as shown
 	live     *session.Live     // of a full token; nil: none
 	ticket   identity.TicketID // of a code token
-	cookies  []*http.Cookie    // to be set where the call succeeds
+	headers  http.Header       // of an answer that is no refusal; nil: none
+	location string            // where the browser is to go instead of reading an answer; "": nowhere
 }
+
+func (c *call) header(name, value string) {
+	if c.headers == nil {
+		c.headers = http.Header{}
+	}
+	c.headers.Add(name, value)
+}
+
+func (c *call) cookie(cookie *http.Cookie) { c.header("Set-Cookie", cookie.String()) }
 
 func (d *Dialect) newCall(r *http.Request) *call {
 	return &call{Caller: httpkit.Caller(r, Door), language: languageOf(r.Header)}
@@ -170,10 +191,13 @@ func (d *Dialect) serve(op operation) http.HandlerFunc {
 			e.Path = op.path // it names a link
 		}
 		data, err := d.run(op, w.Header(), r, c)
-		if err == nil {
-			for _, cookie := range c.cookies {
-				http.SetCookie(w, cookie)
-			}
+		switch {
+		case err != nil:
+		case c.location != "":
+			maps.Copy(w.Header(), c.headers)
+			redirect(w, c.location)
+		default:
+			maps.Copy(w.Header(), c.headers)
 			err = d.answer(w, c.language, data)
 		}
 		if err != nil {
@@ -183,12 +207,20 @@ func (d *Dialect) serve(op operation) http.HandlerFunc {
 }
 
 func (d *Dialect) run(op operation, h http.Header, r *http.Request, c *call) (any, error) {
-	refused := d.identify(op.stage, r, c) // first, because a user's calls and a stranger's are counted apart
+	stage := op.stage
+	if op.open != nil && op.open(r) {
+		stage = noToken
+	}
+	refused := d.identify(stage, r, c) // first, because a user's calls and a stranger's are counted apart
 	if err := d.count(h, c); err != nil {
 		return nil, err
 	}
 	if refused != nil {
 		return nil, refused
+	}
+	if op.method == http.MethodGet && r.Method == http.MethodHead {
+		h.Set("Allow", http.MethodGet) // what looks ahead must not spend a state
+		return nil, wrongMethod
 	}
 	return op.handler(d, r, c)
 }
@@ -226,10 +258,7 @@ func (d *Dialect) identify(s stage, r *http.Request, c *call) error {
 		return err
 	}
 	c.live = live
-	c.SubjectID, c.ActorID, c.SessionID = live.Subject.ID, live.Subject.ID, live.Session.ID
-	if live.Session.ActorID != "" {
-		c.ActorID = live.Session.ActorID
-	}
+	c.Caller = live.Caller(c.Caller)
 	if e := httpkit.EventOf(r); e != nil {
 		e.SubjectID, e.SessionID = c.SubjectID, c.SessionID
 	}
@@ -240,7 +269,7 @@ func (d *Dialect) identify(s stage, r *http.Request, c *call) error {
 func (d *Dialect) count(h http.Header, c *call) error {
 	window, key := &d.addresses, c.Network()
 	if c.live != nil {
-		window, key = &d.users, string(c.SubjectID)
+		window, key = &d.users, string(c.ActorID)
 	}
 	if window.Limit <= 0 {
 		return nil

@@ -95,7 +95,7 @@ func TestRefuse(t *testing.T) {
 
 // Each field sentence names its field, in both languages.
 func TestFieldSentences(t *testing.T) {
-	for _, w := range []words{required, notText, notFlag, givenTwice, notServed} {
+	for _, w := range []words{required, notText, notFlag, givenTwice, notBeside, notChosen, stale} {
 		for _, l := range []language{english, german} {
 			if text := w.in(l, "code"); !strings.Contains(text, "code") || strings.Contains(text, "{") {
 				t.Errorf("%q", text)
@@ -122,7 +122,7 @@ func FuzzRead(f *testing.F) {
 			}
 			in.flag("hub", true)
 			in.flag("remember", false)
-			in.refuse("token", notServed)
+			in.refuse("token", notBeside)
 			err = in.mistakes()
 		}
 		if err == nil {

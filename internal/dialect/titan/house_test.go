@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,8 +16,10 @@ import (
 	"gatehouse/internal/app/apptest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dialect/titan"
+	"gatehouse/internal/factor/federated/providertest"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/world"
 )
 
 // Everybody's password: the one of the vendor's example.
@@ -91,7 +94,10 @@ subjects:
   - {email: due@nordantech.com, password: *password, must_change_password: true}
   - {email: wants@nordantech.com, password: *password, titan: {login_confirmation: true}}
   - {email: vaulted@nordantech.com, password: *password, memberships: [{organisation: vault}]}
-  - {email: mailed@nordantech.com, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb10, password: *password, factors: {email: true}, memberships: [{organisation: strict}]}
+  - {email: mia@nordantech.com, id: 01a0a000-0000-7000-8000-000000000010, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb10, given_name: Mia, family_name: Member, password: *password, memberships: [{organisation: nordan, titan_role: user}, {organisation: strange, titan_role: owner}]}
+  - {email: olaf@nordantech.com, id: 01a0a000-0000-7000-8000-000000000011, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb11, name: Olaf Owner, password: *password, memberships: [{organisation: nordan, titan_role: owner}]}
+  - {email: gone@nordantech.com, id: 01a0a000-0000-7000-8000-000000000012, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb12, name: Gone, password: *password, suspended: true, memberships: [{organisation: nordan, titan_role: user}]}
+  - {email: mailed@nordantech.com, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb20, password: *password, factors: {email: true}, memberships: [{organisation: strict}]}
 `
 
 // house is a whole house with that scene.
@@ -110,6 +116,33 @@ func newHouse(t testing.TB, configure ...func(*config.Config)) *house {
 	}})
 	h.Doors.Titan.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	return h
+}
+
+// newHouseWithProvider has Google, whom a provider of the test stands in for, and Microsoft, which nobody uses any more.
+func newHouseWithProvider(t testing.TB, configure ...func(*config.Config)) (*house, *providertest.Provider) {
+	t.Helper()
+	h := newHouse(t, append(configure, func(c *config.Config) { c.Titan.FrontendURL = "https://app.test/signed-in?from=provider" })...)
+	provider := providertest.New(t, h.Clock.Now)
+	provider.Claims["email"] = "ada@nordantech.com"
+	h.apply(t, fmt.Sprintf(`
+identity_providers:
+  - {key: google, kind: google, issuer: %q, client_id: %s, client_secret: %s}
+  - {key: house, kind: oidc, issuer: %q, client_id: %s, client_secret: %s, create_accounts: false}
+  - {key: microsoft, kind: microsoft, client_id: x, client_secret: x, suspended: true}
+`, provider.URL, providertest.ClientID, providertest.Secret, provider.URL, providertest.ClientID, providertest.Secret))
+	return h, provider
+}
+
+// apply writes a world file into the house.
+func (h *house) apply(t testing.TB, text string) {
+	t.Helper()
+	parsed, err := world.Parse("world.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Worlds.Apply(t.Context(), parsed, world.Options{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // code is what the authenticator shows, some time from now.

@@ -33,6 +33,7 @@ type claimSet struct {
 	ID        string `json:"jti"` // of the session, or of the ticket
 	Hub       *int64 `json:"hub"`
 	Stage     string `json:"stage"`
+	Real      string `json:"imp,omitempty"` // while impersonating: the number of whoever really acts
 
 	Person     identity.SubjectID `json:"person,omitempty"` // the number is for clients; the house knows her by this
 	Generation int64              `json:"gen,omitempty"`
@@ -40,10 +41,13 @@ type claimSet struct {
 
 // fullToken prints a session's token. Every print of one generation is the same, so that a refresh that is repeated inside the
 // grace, at another node too, gets the same successor.
-func (d *Dialect) fullToken(s *identity.Session, who *profile.Profile, at profile.Access, in bool) (string, error) {
+func (d *Dialect) fullToken(s *identity.Session, who *profile.Profile, at profile.Access, in bool, actor identity.Subject) (string, error) {
 	c := claimSet{
 		Issuer: d.Issuer, Subject: strconv.FormatInt(who.Subject.Number, 10), IssuedAt: s.RefreshedAt.Unix(), NotBefore: s.RefreshedAt.Unix(),
 		ExpiresAt: d.Sessions.AccessEnds(*s).Unix(), ID: string(s.ID), Stage: stageFull, Person: s.SubjectID, Generation: s.Generation,
+	}
+	if s.ActorID != "" {
+		c.Real = strconv.FormatInt(actor.Number, 10)
 	}
 	if in {
 		c.Hub = &at.Organisation.Number

@@ -76,11 +76,11 @@ func payload(t testing.TB, raw string) string {
 func TestClaims(t *testing.T) {
 	d := printer(t)
 	s, who, at := sample()
-	full, err := d.fullToken(s, who, at, true)
+	full, err := d.fullToken(s, who, at, true, identity.Subject{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := d.fullToken(s, who, at, true)
+	again, err := d.fullToken(s, who, at, true, identity.Subject{})
 	if err != nil || again != full {
 		t.Errorf("two prints of one generation differ: %v", err)
 	}
@@ -88,7 +88,7 @@ func TestClaims(t *testing.T) {
 	if got := payload(t, full); got != want {
 		t.Errorf("claims %s\nwant %s", got, want)
 	}
-	without, err := d.fullToken(s, who, profile.Access{}, false)
+	without, err := d.fullToken(s, who, profile.Access{}, false, identity.Subject{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestTokenEndsWithItsSession(t *testing.T) {
 	d := printer(t)
 	s, who, at := sample()
 	s.ExpiresAt = start.Add(time.Minute)
-	raw, err := d.fullToken(s, who, at, false)
+	raw, err := d.fullToken(s, who, at, false, identity.Subject{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestFormRefusesOthers(t *testing.T) {
 func FuzzFormRead(f *testing.F) {
 	d := printer(f)
 	s, who, at := sample()
-	raw, err := d.fullToken(s, who, at, true)
+	raw, err := d.fullToken(s, who, at, true, identity.Subject{})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -220,9 +220,9 @@ func FuzzNamed(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		id, ok := named(who, text)
-		if want := map[string]identity.OrganisationID{"9": "a", "10": "b", hash: "a"}[text]; id != want || ok != (want != "") {
-			t.Errorf("named(%q) = %q, %v", text, id, ok)
+		hub, ok := named(who, text)
+		if want := map[string]identity.OrganisationID{"9": "a", "10": "b", hash: "a"}[text]; hub.ID != want || ok != (want != "") {
+			t.Errorf("named(%q) = %q, %v", text, hub.ID, ok)
 		}
 	})
 }

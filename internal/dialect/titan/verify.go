@@ -47,7 +47,7 @@ type verification struct {
 func (d *Dialect) page(purpose string) func(identity.Secret) string {
 	return func(shown identity.Secret) string {
 		hash, signature, _ := strings.Cut(shown.Reveal(), link.Separator)
-		page, separator := cmp.Or(d.Frontend, d.Issuer), "?"
+		page, separator := cmp.Or(d.FrontendURL, d.Issuer), "?"
 		if strings.Contains(page, separator) {
 			separator = "&"
 		}
@@ -176,14 +176,14 @@ func markOf(r *http.Request) identity.Secret {
 // remember has the browser keep its mark; nil leaves things as they are.
 func (d *Dialect) remember(c *call, m *signin.Mark) {
 	if m != nil {
-		c.cookies = append(c.cookies, d.cookie(m.Secret.Reveal(), int(m.ExpiresAt.Sub(d.Now())/time.Second)))
+		c.cookie(d.deviceCookie(m.Secret.Reveal(), int(m.ExpiresAt.Sub(d.Now())/time.Second)))
 	}
 }
 
 // forget has the browser drop its mark.
-func (d *Dialect) forget(c *call) { c.cookies = append(c.cookies, d.cookie("", -1)) }
+func (d *Dialect) forget(c *call) { c.cookie(d.deviceCookie("", -1)) }
 
-func (d *Dialect) cookie(value string, maxAge int) *http.Cookie {
+func (d *Dialect) deviceCookie(value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
 		Name: deviceCookie, Value: value, Path: d.Prefix + "/auth", MaxAge: maxAge, HttpOnly: true,
 		Secure: strings.HasPrefix(d.Issuer, "https:"), SameSite: http.SameSiteStrictMode,

@@ -18,8 +18,8 @@ const (
 	remembered                      = `"remember":true,"user":"` + careful + `","password":"` + passphrase + `"`
 )
 
-// cookieOf gives the mark that an answer sets, if it sets one.
-func cookieOf(t testing.TB, a answer) *http.Cookie {
+// markIn gives the mark that an answer sets, if it sets one.
+func markIn(t testing.TB, a answer) *http.Cookie {
 	t.Helper()
 	all := (&http.Response{Header: a.header}).Cookies()
 	if len(all) == 0 {
@@ -38,11 +38,11 @@ func (h *house) remember(t testing.TB) (*http.Cookie, string) {
 	t.Helper()
 	h.Clock.Advance(time.Minute)
 	half := h.post(t, "/auth", `{"hub":false,`+remembered+`}`)
-	if cookieOf(t, half) != nil {
+	if markIn(t, half) != nil {
 		t.Error("a mark before the code")
 	}
 	a := h.post(t, "/auth/code", `{"code":"`+h.code(t, 0)+`"}`, bearer(half.token(t)))
-	mark := cookieOf(t, a)
+	mark := markIn(t, a)
 	if a.status != http.StatusOK || mark == nil {
 		t.Fatalf("%d %s, mark %v", a.status, a.body, mark)
 	}
@@ -61,7 +61,7 @@ func TestRememberedBrowser(t *testing.T) {
 	signIn := func(body string, headers ...header) (asked bool) {
 		t.Helper()
 		a := h.post(t, "/auth", body, headers...)
-		if a.status != http.StatusOK || cookieOf(t, a) != nil {
+		if a.status != http.StatusOK || markIn(t, a) != nil {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 		return a.at(t, "data.confirmation") != nil
@@ -82,7 +82,7 @@ func TestRememberedBrowser(t *testing.T) {
 		t.Error("not asked where the hub demands a code")
 	}
 	a := h.post(t, "/auth/invalidate", "", bearer(token), shows(mark))
-	if gone := cookieOf(t, a); a.status != http.StatusOK || gone == nil || gone.MaxAge >= 0 || gone.Value != "" || gone.Path != mark.Path {
+	if gone := markIn(t, a); a.status != http.StatusOK || gone == nil || gone.MaxAge >= 0 || gone.Value != "" || gone.Path != mark.Path {
 		t.Errorf("sign-out: %d, cookie %+v", a.status, gone)
 	}
 	if !signIn(`{"hub":false,`+remembered+`}`, shows(mark)) {
@@ -95,11 +95,11 @@ func TestNothingToRemember(t *testing.T) {
 	h := newHouse(t)
 	half := h.signIn(t, careful)
 	a := h.post(t, "/auth/code", `{"code":"`+h.code(t, 0)+`"}`, bearer(half))
-	if a.status != http.StatusOK || cookieOf(t, a) != nil {
-		t.Errorf("without remember: %d, cookie %v", a.status, cookieOf(t, a))
+	if a.status != http.StatusOK || markIn(t, a) != nil {
+		t.Errorf("without remember: %d, cookie %v", a.status, markIn(t, a))
 	}
-	if a := h.post(t, "/auth", `{"remember":true,"user":"titan","password":"`+passphrase+`"}`); a.status != http.StatusOK || cookieOf(t, a) != nil {
-		t.Errorf("without a code: %d, cookie %v", a.status, cookieOf(t, a))
+	if a := h.post(t, "/auth", `{"remember":true,"user":"titan","password":"`+passphrase+`"}`); a.status != http.StatusOK || markIn(t, a) != nil {
+		t.Errorf("without a code: %d, cookie %v", a.status, markIn(t, a))
 	}
 }
 
@@ -107,7 +107,7 @@ func TestCookieAtAPrefixOverHTTPS(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Titan.Prefix, c.Issuer = "/titan", "https://gatehouse.test" })
 	half := h.post(t, "/titan/auth", `{`+remembered+`}`)
 	a := h.post(t, "/titan/auth/code", `{"code":"`+h.code(t, 0)+`"}`, bearer(half.token(t)))
-	if mark := cookieOf(t, a); mark == nil || !mark.Secure || mark.Path != "/titan/auth" {
+	if mark := markIn(t, a); mark == nil || !mark.Secure || mark.Path != "/titan/auth" {
 		t.Errorf("cookie %+v", mark)
 	}
 }
@@ -152,7 +152,7 @@ func TestStrangeBrowsers(t *testing.T) {
 		t.Fatalf("%d %s", due.status, due.body)
 	}
 	a := h.post(t, "/auth/code", `{"code":"`+sixDigits.FindString(h.mailTo(t, lone).Text)+`"}`, bearer(due.token(t)))
-	mark := cookieOf(t, a)
+	mark := markIn(t, a)
 	if a.status != http.StatusOK || mark == nil {
 		t.Fatalf("%d %s", a.status, a.body)
 	}

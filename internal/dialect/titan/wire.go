@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,8 +66,18 @@ func write(w http.ResponseWriter, status int, l language, body []byte) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Language", l.String())
 	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body))) // or longer ones go out in chunks
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // who has hung up reads no answer
+}
+
+// redirect sends a browser on. What is in the address is for that page only.
+func redirect(w http.ResponseWriter, to string) {
+	h := w.Header()
+	h.Set("Location", to)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusFound)
 }
 
 // codeDue is the answer when a second factor is to come (titan.md 3.1).
@@ -205,9 +216,15 @@ func printSession(raw string, who *profile.Profile, at profile.Access, in bool, 
 		role := roleOf(at)
 		out.Hub = &hub{printHub(&at.Organisation, now, l), settingsOf(&at.Organisation)}
 		out.Role, out.Features = &role, featuresOf(&at.Organisation)
+		if who.HasPassword && tooOld(now.Sub(who.PasswordSetAt), out.Hub.Settings.PasswordAge) {
+			out.User.PasswordUpdate = true
+		}
 	}
 	return out
 }
+
+// tooOld judges a password by a bound in days; 0 is none.
+func tooOld(age time.Duration, days int) bool { return days > 0 && age > time.Duration(days)*day }
 
 func printUser(who *profile.Profile, now time.Time, l language) user {
 	s := &who.Subject
@@ -227,7 +244,7 @@ func printUser(who *profile.Profile, now time.Time, l language) user {
 		age := max(0, now.Sub(who.PasswordSetAt))
 		since, ago := instant(who.PasswordSetAt), relative(age, l)
 		u.PasswordModifiedTime, u.PasswordAgeRelative, u.PasswordAge = &since, &ago, int(age/day)
-		if limit := who.Policy.Password.MaxAgeDays; limit > 0 && age > time.Duration(limit)*day {
+		if tooOld(age, who.Policy.Password.MaxAgeDays) {
 			u.PasswordUpdate = true
 		}
 	}
@@ -322,9 +339,12 @@ func featuresOf(o *identity.Organisation) map[string]any {
 	return features
 }
 
-func roleOf(at profile.Access) int {
+func roleOf(at profile.Access) int { return roleIn(at.Attributes(Door)) }
+
+// roleIn reads what this door keeps of a membership.
+func roleIn(own []byte) int {
 	var word string
-	if take(members(at.Attributes(Door)), "role", &word) {
+	if take(members(own), "role", &word) {
 		if role, known := roles[word]; known {
 			return role
 		}

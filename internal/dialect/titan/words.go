@@ -39,7 +39,11 @@ var (
 	notText    = words{"The {field} field must be a string.", "Das Feld {field} muss eine Zeichenkette sein."}
 	notFlag    = words{"The {field} field must be true or false.", "Das Feld {field} muss true oder false sein."}
 	givenTwice = words{"The {field} field is given twice.", "Das Feld {field} ist doppelt angegeben."}
-	notServed  = words{"Signing in with a {field} is not possible here.", "Eine Anmeldung mit {field} ist hier nicht möglich."}
+	notBeside  = words{"The {field} field must not be given beside a token.", "Das Feld {field} darf nicht neben einem Token angegeben werden."}
+	notChosen  = words{"The {field} field must be login or link.", "Das Feld {field} muss login oder link sein."}
+	stale      = words{"The {field} is not valid or no longer so.", "Das Feld {field} ist nicht oder nicht mehr gültig."}
+
+	notConfigured = words{"This identity provider is not available here.", "Dieser Identitätsanbieter steht hier nicht zur Verfügung."}
 )
 
 // unit is a measure of time with its names: one of it, several, and several after "vor".

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -11,14 +12,15 @@ import (
 
 const sessionColumns = `id, subject_id, door, client_id, organisation_id, actor_id, amr, scopes, remember, keeps_spent,
 	generation, address, user_agent, attributes, previous_sign_in, authenticated_at, created_at, refreshed_at, seen_at,
-	idle_ttl, expires_at, absolute_at, ended_at, end_reason`
+	idle_ttl, expires_at, absolute_at, ended_at, end_reason, origin_id`
 
 func scanSession(r Rows, s *identity.Session) error {
 	return r.Scan((*string)(&s.ID), (*string)(&s.SubjectID), (*string)(&s.Door), (*string)(&s.ClientID),
 		(*string)(&s.OrganisationID), (*string)(&s.ActorID), (*wordList[string])(&s.AMR), (*wordList[string])(&s.Scopes),
 		(*truth)(&s.Remember), (*truth)(&s.KeepsSpent), &s.Generation, &s.Address, &s.UserAgent, (*document)(&s.Attributes),
 		at(&s.PreviousSignIn), at(&s.AuthenticatedAt), at(&s.CreatedAt), at(&s.RefreshedAt), at(&s.SeenAt),
-		(*span)(&s.IdleTTL), at(&s.ExpiresAt), at(&s.AbsoluteAt), at(&s.EndedAt), &s.EndReason)
+		(*span)(&s.IdleTTL), at(&s.ExpiresAt), at(&s.AbsoluteAt), at(&s.EndedAt), &s.EndReason,
+		(*string)(&s.OriginID))
 }
 
 func (r reader) Session(ctx context.Context, id identity.SessionID) (identity.Session, error) {
@@ -40,11 +42,12 @@ func (r reader) Sessions(ctx context.Context, after identity.SessionID, limit in
 // touches no index. The sweeper re-files a session whose end moved meanwhile.
 func (t *tx) CreateSession(ctx context.Context, s identity.Session) error {
 	_, err := exec(ctx, t.q, `INSERT INTO sessions (`+sessionColumns+`, sweep_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $21)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $21)`,
 		string(s.ID), string(s.SubjectID), string(s.Door), string(s.ClientID), string(s.OrganisationID), string(s.ActorID),
 		words(s.AMR), words(s.Scopes), flag(s.Remember), flag(s.KeepsSpent), s.Generation, s.Address, s.UserAgent, string(s.Attributes),
 		micros(s.PreviousSignIn), micros(s.AuthenticatedAt), micros(s.CreatedAt), micros(s.RefreshedAt), micros(s.SeenAt),
-		s.IdleTTL.Microseconds(), micros(s.ExpiresAt), micros(s.AbsoluteAt), micros(s.EndedAt), s.EndReason)
+		s.IdleTTL.Microseconds(), micros(s.ExpiresAt), micros(s.AbsoluteAt), micros(s.EndedAt), s.EndReason,
+		string(s.OriginID))
 	return err
 }
 
@@ -82,21 +85,45 @@ func (t *tx) EndSession(ctx context.Context, id identity.SessionID, reason strin
 		string(id), reason, micros(now))
 }
 
-func (t *tx) EndSessionsOf(ctx context.Context, id identity.SubjectID, keep identity.SessionID, reason string, now time.Time) ([]identity.SessionID, error) {
-	var ended []identity.SessionID
+func (t *tx) EndSessionsOf(ctx context.Context, id identity.SubjectID, keep identity.SessionID, reason string, now time.Time) ([]identity.Session, error) {
+	var ended []identity.Session
 	for _, query := range [...]string{ // two statements, for an OR over two columns finds no index
-		`UPDATE sessions SET ended_at = $4, end_reason = $3 WHERE subject_id = $1 AND id <> $2 AND ended_at = 0 RETURNING id`,
-		`UPDATE sessions SET ended_at = $4, end_reason = $3 WHERE actor_id = $1 AND actor_id <> '' AND id <> $2 AND ended_at = 0 RETURNING id`,
+		`UPDATE sessions SET ended_at = $4, end_reason = $3 WHERE subject_id = $1 AND id <> $2 AND ended_at = 0 RETURNING ` + sessionColumns,
+		`UPDATE sessions SET ended_at = $4, end_reason = $3 WHERE actor_id = $1 AND actor_id <> '' AND id <> $2 AND ended_at = 0 RETURNING ` + sessionColumns,
 	} {
-		some, err := write(ctx, t.q, func(r Rows, id *identity.SessionID) error { return r.Scan((*string)(id)) }, query,
-			string(id), string(keep), reason, micros(now))
+		some, err := write(ctx, t.q, scanSession, query, string(id), string(keep), reason, micros(now))
 		if err != nil {
 			return nil, err
 		}
 		ended = append(ended, some...)
 	}
-	slices.Sort(ended) // RETURNING promises no order
+	inOrder(ended)
 	return ended, nil
+}
+
+// inOrder, because RETURNING promises none.
+func inOrder(sessions []identity.Session) {
+	slices.SortFunc(sessions, func(a, b identity.Session) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+func (t *tx) EndActing(ctx context.Context, which identity.Acting, reason string, now time.Time) ([]identity.Session, error) {
+	// The index on actor_id holds such sessions only, and they are few.
+	ended, err := write(ctx, t.q, scanSession, `UPDATE sessions SET ended_at = $2, end_reason = $1 WHERE actor_id <> '' AND ended_at = 0
+		AND (CAST($3 AS TEXT) = '' OR origin_id = $3) AND (CAST($4 AS TEXT) = '' OR subject_id = $4)
+		AND (CAST($5 AS TEXT) = '' OR organisation_id = $5) AND (CAST($6 AS TEXT) = '' OR subject_id = $6 OR actor_id = $6)
+		RETURNING `+sessionColumns,
+		reason, micros(now), string(which.OriginID), string(which.SubjectID), string(which.OrganisationID), string(which.PersonID))
+	inOrder(ended)
+	return ended, err
+}
+
+func (t *tx) EnterSession(ctx context.Context, id identity.SessionID, generation int64, org identity.OrganisationID, now time.Time) (bool, error) {
+	return guard(ctx, t.q, `UPDATE sessions SET organisation_id = $3, generation = generation + 1, refreshed_at = $4,
+		seen_at = CASE WHEN seen_at < $4 THEN $4 ELSE seen_at END
+		WHERE id = $1 AND generation = $2 AND actor_id = '' AND ended_at = 0 AND expires_at > $4 AND (idle_ttl = 0 OR seen_at + idle_ttl > $4)
+		AND (CAST($3 AS TEXT) = '' OR EXISTS (SELECT 1 FROM memberships m JOIN organisations o ON o.id = m.organisation_id
+			WHERE m.subject_id = sessions.subject_id AND m.organisation_id = $3 AND (o.expires_at = 0 OR o.expires_at > $4)))`,
+		string(id), generation, string(org), micros(now))
 }
 
 func (r reader) OpaqueToken(ctx context.Context, hash []byte) (identity.OpaqueToken, error) {

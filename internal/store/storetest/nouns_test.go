@@ -443,7 +443,7 @@ func TestSessions(t *testing.T) {
 		changed := filled[identity.Session](t)
 		changed.ID = s.ID
 		update(t, store, func(tx identity.Tx) error { return tx.UpdateSession(ctx, changed) })
-		changed.SubjectID, changed.ActorID, changed.CreatedAt = s.SubjectID, s.ActorID, s.CreatedAt
+		changed.SubjectID, changed.ActorID, changed.OriginID, changed.CreatedAt = s.SubjectID, s.ActorID, s.OriginID, s.CreatedAt
 		changed.Generation, changed.RefreshedAt, changed.SeenAt, changed.EndedAt, changed.EndReason = s.Generation, s.RefreshedAt, s.SeenAt, s.EndedAt, s.EndReason
 		same(t, read(t, store, get), changed)
 		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.UpdateSession(ctx, identity.Session{ID: "none"}) })
@@ -539,14 +539,129 @@ func TestTouchAndEndSessions(t *testing.T) {
 		a.EndedAt, a.EndReason = epoch, "signed out"
 		same(t, read(t, store, func(r identity.Reader) (identity.Session, error) { return r.Session(ctx, a.ID) }), a)
 
-		var ended []identity.SessionID
+		var ended []identity.Session
 		update(t, store, func(tx identity.Tx) (err error) {
 			ended, err = tx.EndSessionsOf(ctx, who, c.ID, "password changed", epoch)
 			return err
 		})
-		same(t, ended, []identity.SessionID{b.ID, acting.ID})
+		for _, s := range []*identity.Session{&b, &acting} {
+			s.EndedAt, s.EndReason = epoch, "password changed"
+		}
+		same(t, ended, []identity.Session{b, acting})
 		same(t, read(t, store, func(r identity.Reader) ([]identity.Session, error) { return r.SessionsOf(ctx, who) }), []identity.Session{c})
 		same(t, read(t, store, func(r identity.Reader) ([]identity.Session, error) { return r.SessionsOf(ctx, other) }), []identity.Session{others})
+	})
+}
+
+func TestEndActing(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		owner, mia, max := subject(t, store), subject(t, store), subject(t, store)
+		begin := func(who, actor identity.SubjectID, origin identity.SessionID, org identity.OrganisationID) identity.Session {
+			s := identity.Session{
+				ID: identity.SessionID(newID()), SubjectID: who, Door: "titan", OrganisationID: org, ActorID: actor, OriginID: origin,
+				CreatedAt: epoch, SeenAt: epoch, ExpiresAt: epoch.Add(time.Hour),
+			}
+			update(t, store, func(tx identity.Tx) error { return tx.CreateSession(ctx, s) })
+			return s
+		}
+		for _, tt := range []struct {
+			name  string
+			which func(origin identity.Session) identity.Acting
+			want  []int
+		}{
+			{"from one session", func(o identity.Session) identity.Acting { return identity.Acting{OriginID: o.ID} }, []int{0, 1}},
+			{"as one person", func(identity.Session) identity.Acting { return identity.Acting{SubjectID: mia} }, []int{0, 2}},
+			{"in one organisation", func(identity.Session) identity.Acting { return identity.Acting{OrganisationID: "b"} }, []int{1}},
+			{"by or as one person, there", func(identity.Session) identity.Acting { return identity.Acting{OrganisationID: "a", PersonID: max} }, []int{2}},
+			{"another's", func(identity.Session) identity.Acting { return identity.Acting{OriginID: "none"} }, nil},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				origin, own := begin(owner, "", "", "a"), begin(mia, "", "", "a")
+				acting := []identity.Session{begin(mia, owner, origin.ID, "a"), begin(max, owner, origin.ID, "b"), begin(mia, max, own.ID, "a")}
+				var want []identity.Session
+				for _, i := range tt.want {
+					s := acting[i]
+					s.EndedAt, s.EndReason = epoch, "over"
+					want = append(want, s)
+				}
+				var ended []identity.Session
+				update(t, store, func(tx identity.Tx) (err error) {
+					ended, err = tx.EndActing(ctx, tt.which(origin), "over", epoch)
+					return err
+				})
+				same(t, ended, want)
+				for _, s := range []identity.Session{origin, own} {
+					same(t, read(t, store, func(r identity.Reader) (identity.Session, error) { return r.Session(ctx, s.ID) }), s)
+				}
+				update(t, store, func(tx identity.Tx) error { _, err := tx.EndActing(ctx, identity.Acting{}, "over", epoch); return err })
+			})
+		}
+	})
+}
+
+func TestEnterSession(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		who := subject(t, store)
+		open, closed, others := organisation(t, store), organisation(t, store), organisation(t, store)
+		update(t, store, func(tx identity.Tx) error {
+			o, err := tx.Organisation(ctx, closed)
+			if err != nil {
+				return err
+			}
+			o.ExpiresAt = epoch.Add(time.Minute)
+			if err := tx.UpdateOrganisation(ctx, o); err != nil {
+				return err
+			}
+			for _, id := range []identity.OrganisationID{open, closed} {
+				m := identity.Membership{ID: identity.MembershipID(newID()), SubjectID: who, OrganisationID: id, CreatedAt: epoch}
+				if err := tx.SaveMembership(ctx, m); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		for _, tt := range []struct {
+			name       string
+			change     func(*identity.Session)
+			org        identity.OrganisationID
+			generation int64
+			now        time.Time
+			want       bool
+		}{
+			{"hers", func(*identity.Session) {}, open, 0, epoch, true},
+			{"none", func(*identity.Session) {}, "", 0, epoch, true},
+			{"before it expires", func(*identity.Session) {}, closed, 0, epoch.Add(59 * time.Second), true},
+			{"expired", func(*identity.Session) {}, closed, 0, epoch.Add(time.Minute), false},
+			{"not hers", func(*identity.Session) {}, others, 0, epoch, false},
+			{"unknown", func(*identity.Session) {}, "none", 0, epoch, false},
+			{"another generation", func(*identity.Session) {}, open, 1, epoch, false},
+			{"ended", func(s *identity.Session) { s.EndedAt = epoch }, open, 0, epoch, false},
+			{"over", func(*identity.Session) {}, open, 0, epoch.Add(time.Hour), false},
+			{"idle too long", func(s *identity.Session) { s.IdleTTL = time.Minute }, open, 0, epoch.Add(time.Minute), false},
+			{"somebody acts in it", func(s *identity.Session) { s.ActorID = "x" }, open, 0, epoch, false},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				s := identity.Session{ID: identity.SessionID(newID()), SubjectID: who, Door: "titan", CreatedAt: epoch, SeenAt: epoch, ExpiresAt: epoch.Add(time.Hour)}
+				tt.change(&s)
+				var entered bool
+				update(t, store, func(tx identity.Tx) (err error) {
+					if err = tx.CreateSession(ctx, s); err != nil {
+						return err
+					}
+					entered, err = tx.EnterSession(ctx, s.ID, tt.generation, tt.org, tt.now)
+					return err
+				})
+				if entered != tt.want {
+					t.Errorf("EnterSession = %v, want %v", entered, tt.want)
+				}
+				if tt.want {
+					s.OrganisationID, s.Generation, s.RefreshedAt, s.SeenAt = tt.org, 1, tt.now, tt.now
+				}
+				same(t, read(t, store, func(r identity.Reader) (identity.Session, error) { return r.Session(ctx, s.ID) }), s)
+			})
+		}
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -20,6 +21,28 @@ func EachEngine(t *testing.T, test func(t *testing.T, store identity.Store)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
 	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
+}
+
+// chosen are the engines of the tests that do not take Fresh's usual one, by the test's name.
+var chosen sync.Map
+
+// Use makes Fresh give this test, and the tests inside it, stores of another engine: t.Run gives no way to hand it down through
+// the houses that tests of a door build.
+func Use(tb testing.TB, open func(testing.TB) identity.Store) {
+	tb.Helper()
+	chosen.Store(tb.Name(), open)
+	tb.Cleanup(func() { chosen.Delete(tb.Name()) })
+}
+
+// Fresh gives a fresh store of the engine that the test or one around it has named with Use, else SQLite.
+func Fresh(tb testing.TB) identity.Store {
+	tb.Helper()
+	for name := tb.Name(); name != ""; name = name[:max(0, strings.LastIndexByte(name, '/'))] {
+		if open, ok := chosen.Load(name); ok {
+			return open.(func(testing.TB) identity.Store)(tb)
+		}
+	}
+	return SQLite(tb)
 }
 
 // SQLite gives a store on a fresh file, closed when the test ends.

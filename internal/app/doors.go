@@ -77,6 +77,7 @@ func (h *House) doors(ctx context.Context) error {
 		Titan: &titan.Dialect{
 			Issuer: h.Config.Issuer, Prefix: h.Config.Titan.Prefix, FrontendURL: h.Config.Titan.FrontendURL,
 			Origins: h.Config.Titan.CORSOrigins, Federation: h.Federation,
+			Recovery: h.Recovery, ApproveAtOnce: h.Config.Titan.RecoveryAutoApprove, CheckStrange: h.Config.Titan.CheckStrange,
 			UserPerMinute: h.Config.Limits.TitanUserPerMinute, AddressPerMinute: h.Config.Limits.TitanAddressPerMinute, Keys: h.Ring,
 			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},

@@ -22,6 +22,7 @@ import (
 	"gatehouse/internal/core/federation"
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/phone"
@@ -37,6 +38,7 @@ import (
 	"gatehouse/internal/factor/federated"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
+	"gatehouse/internal/factor/recoverycode"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
@@ -76,6 +78,7 @@ type House struct {
 	Passwords *credential.Passwords
 	SignIn    *signin.Service
 	Grants    *grant.Service
+	Links     *link.Service
 	Recovery  *recovery.Service
 	Manage    *manage.Service
 	Profiles  *profile.Service
@@ -195,11 +198,13 @@ func (h *House) core(o Options) error {
 	if err := h.delivery(); err != nil {
 		return err
 	}
+	h.Links = &link.Service{Keys: h.Box, Now: h.now, Rand: h.rand}
 	byMail, bySMS := h.codes(identity.Mail), h.codes(identity.SMS)
 	h.SignIn = &signin.Service{
 		Store: h.Store, Sessions: h.Sessions, Passwords: h.Passwords,
-		Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}, &onetimecode.SMS{Codes: bySMS}, &onetimecode.Email{Codes: byMail}},
-		Log:     h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
+		Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}, &onetimecode.SMS{Codes: bySMS}, &onetimecode.Email{Codes: byMail},
+			&recoverycode.Factor{Keys: h.Box, Outbox: h.Outbox}},
+		Links: h.Links, Log: h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
 	}
 	h.Grants = &grant.Service{Store: h.Store, Sessions: h.Sessions, Hasher: h.pool, Log: h.Audit}
 	h.Phones = &phone.Service{
@@ -210,8 +215,9 @@ func (h *House) core(o Options) error {
 		Pictures: picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
 	}
 	h.Recovery = &recovery.Service{
-		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
+		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Links: h.Links, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
+	h.SignIn.Recovery = h.Recovery
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Stale: h.Feed.Stale, Now: h.now}
 	h.Enrol = &enrol.Service{Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
 	h.Staff = &staff.Service{

@@ -24,6 +24,7 @@ import (
 	"gatehouse/internal/app/apptest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/apikey"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
@@ -335,6 +336,8 @@ const (
 	insightsAccess, insightsRefresh = "insights access", "insights refresh"
 	titanFull, titanCode            = "titan full", "titan code"
 	titanSpent                      = "titan spent" // of the generation before, its grace over
+	titanVerify                     = "titan verification link"
+	titanRecovery                   = "titan recovery link"
 	wifiAccess, wifiRefresh         = "openwifi access", "openwifi refresh"
 	wifiChallenge                   = "openwifi challenge"
 	wifiReset, wifiVerify           = "openwifi reset link", "openwifi verification link"
@@ -344,13 +347,13 @@ const (
 )
 
 var tokenKinds = []string{
-	nxAccess, nxRefresh, nxOldRefresh, nxReset, insightsAccess, insightsRefresh, titanFull, titanCode, titanSpent,
+	nxAccess, nxRefresh, nxOldRefresh, nxReset, insightsAccess, insightsRefresh, titanFull, titanCode, titanSpent, titanVerify, titanRecovery,
 	wifiAccess, wifiRefresh, wifiChallenge, wifiKey, wifiReset, wifiVerify, subAccess, subRefresh, oidcOwn, oidcAccess, oidcRefr,
 }
 
 // ofTicket says which kinds belong to somebody half way in.
 func ofTicket(kind string) bool {
-	return kind == titanCode || kind == wifiChallenge || kind == nxReset || kind == wifiReset || kind == wifiVerify
+	return kind == titanCode || kind == wifiChallenge || kind == nxReset || kind == wifiReset || kind == wifiVerify || kind == titanVerify || kind == titanRecovery
 }
 
 // print gets a fresh token of a kind, of the person with the login; where a second factor is asked for she has one.
@@ -407,10 +410,20 @@ func (h *house) printed(t testing.TB, kind, login string) string {
 		_, login := h.newPerson(t, false)
 		h.must(t, request{method: "POST", target: "/api/v1/oauth2?forgotPassword=true", body: object("userId", login), from: h.newNetwork()})
 		return h.mailedTo(t, login, "&id=")
+	case titanVerify:
+		id, login := h.newPerson(t, false)
+		if _, err := h.Recovery.StartVerification(t.Context(), identity.Caller{Door: "cli"}, id, h.Doors.Titan.VerifyLink()); err != nil {
+			t.Fatal(err)
+		}
+		return h.titanLink(t, login)
+	case titanRecovery:
+		_, login := h.newPerson(t, true)
+		h.must(t, request{method: "POST", target: "/auth/recovery/initiate", body: object("user", login), from: h.newNetwork()})
+		return h.titanLink(t, login)
 	case wifiVerify: // the same, since she may not sign in before she follows it
 		id, login := h.newPerson(t, false)
 		if _, err := h.Recovery.StartVerification(t.Context(), identity.Caller{Door: openwifi.Door}, id, recovery.Link{
-			TTL: 24 * time.Hour, Form: recovery.UUIDSecret, Address: func(s identity.Secret) string { return "https://sec.example.test/?a=b&id=" + s.Reveal() },
+			TTL: 24 * time.Hour, Form: link.UUID, Address: func(s identity.Secret) string { return "https://sec.example.test/?a=b&id=" + s.Reveal() },
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -492,6 +505,52 @@ func (h *house) resetLink(t testing.TB, login string) string {
 	}
 	_, rest, _ := strings.Cut(mails[len(mails)-1].Text, "token=")
 	return strings.Fields(rest)[0]
+}
+
+// titanLink is what the link in the only mail to somebody new carries, as one word.
+func (h *house) titanLink(t testing.TB, login string) string {
+	t.Helper()
+	return strings.NewReplacer("&signature=", ".", "&type=email", "", "&type=recovery", "").Replace(h.mailedTo(t, login, "?verification="))
+}
+
+// waiting is the recovery of somebody that waits for an operator; recoveryCode is what she is mailed once he has approved it.
+func (h *house) waiting(t testing.TB, id identity.SubjectID, login string) identity.RecoveryID {
+	t.Helper()
+	h.must(t, request{method: "POST", target: "/auth/recovery/initiate", body: object("user", login), from: h.newNetwork()})
+	h.must(t, verification(t, h, h.titanLink(t, login)))
+	var found identity.RecoveryID
+	h.view(t, func(ctx context.Context, r identity.Reader) error {
+		all, err := r.RecoveriesOf(ctx, id)
+		if len(all) == 1 {
+			found = all[0].ID
+		}
+		return err
+	})
+	return found
+}
+
+func (h *house) recoveryCode(t testing.TB, id identity.SubjectID, login string) string {
+	t.Helper()
+	_, err := h.Recovery.Approve(t.Context(), operator, h.waiting(t, id, login))
+	must(t, err)
+	for _, m := range h.Mails(t) {
+		if code := tenLetters.FindString(m.Text); code != "" && m.Recipient == login {
+			return code
+		}
+	}
+	t.Fatal("no code was mailed")
+	return ""
+}
+
+var tenLetters = regexp.MustCompile(`\b[2-9A-HJ-NP-Z]{10}\b`)
+
+// verification follows such a link.
+func verification(_ testing.TB, _ *house, token string) request {
+	hash, signature, _ := strings.Cut(token, ".")
+	if signature == "" {
+		signature = token
+	}
+	return request{method: "POST", target: "/auth/verification/" + url.PathEscape(hash) + "?" + form("signature", signature)}
 }
 
 // mailedTo gives what stands behind a word in the link that somebody new was mailed.
@@ -672,6 +731,8 @@ var recipes = []recipe{
 	{door: titan.Door, op: "signOut", takes: []string{titanFull, titanCode}, make: plain("POST", "/auth/invalidate", "")},
 	{door: titan.Door, op: "ping", takes: []string{titanFull}, make: plain("POST", "/auth/ping", "")},
 	{door: titan.Door, op: "refresh", takes: []string{titanFull}, make: plain("POST", "/auth/refresh", "")},
+	{door: titan.Door, op: "initiateRecovery", make: jsonOf("/auth/recovery/initiate", "user", "eve@works.test")},
+	{door: titan.Door, op: "verify", takes: []string{titanVerify, titanRecovery}, inBody: true, make: verification},
 	{door: titan.Door, op: "signIn", job: "token", make: jsonOf("/auth", "token", "of-nobody", "hub", "true", "remember", "false")},
 	{door: titan.Door, op: "providerState", job: "link", takes: []string{titanFull}, make: plain("GET", "/auth/provider/oauth/state", "")},
 	{door: titan.Door, op: "providerState", job: "login", make: plain("GET", "/auth/provider/oauth/state?intent=login", "")},
@@ -870,7 +931,7 @@ func proofOfNumber(t testing.TB, h *house, token string) request {
 func asks(kind string) recipe {
 	name := map[string]string{
 		nxAccess: "nx configuration", nxRefresh: "nx refresh", nxOldRefresh: "nx refresh", nxReset: "nx openReset",
-		insightsAccess: "insights sites", insightsRefresh: "insights token refresh", titanFull: "titan ping", titanSpent: "titan ping", titanCode: "titan enterCode",
+		insightsAccess: "insights sites", insightsRefresh: "insights token refresh", titanFull: "titan ping", titanSpent: "titan ping", titanCode: "titan enterCode", titanVerify: "titan verify", titanRecovery: "titan verify",
 		wifiAccess: "openwifi me", wifiRefresh: "openwifi token refresh", wifiChallenge: "openwifi token challenge", wifiKey: "openwifi me by key",
 		wifiReset: "openwifi openLink reset", wifiVerify: "openwifi openLink verify", subAccess: "openwifi subscriberMe", subRefresh: "openwifi subscriberToken refresh", oidcRefr: "oidc token refresh",
 	}[kind]
@@ -1073,11 +1134,15 @@ func (h *house) state(t testing.TB) string {
 		if err != nil {
 			return err
 		}
+		recoveries, err := r.Recoveries(ctx, "", "", 1000)
+		if err != nil {
+			return err
+		}
 		change, err := r.LastChange(ctx)
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(&out).Encode([]any{sessions, messages, change})
+		return json.NewEncoder(&out).Encode([]any{sessions, messages, recoveries, change})
 	})
 	return out.String()
 }

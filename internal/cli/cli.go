@@ -65,6 +65,7 @@ type grammar struct {
 	Client   clientCmd   `cmd:"" group:"Look after it" help:"OAuth clients."`
 	Provider providerCmd `cmd:"" group:"Look after it" help:"Identity providers."`
 	Session  sessionCmd  `cmd:"" group:"Look after it" help:"Who is signed in."`
+	Recovery recoveryCmd `cmd:"" group:"Look after it" help:"Who lost a second factor."`
 	Key      keyCmd      `cmd:"" group:"Look after it" help:"Signing keys."`
 	Outbox   outboxCmd   `cmd:"" group:"Look after it" help:"Messages on their way out."`
 	Audit    auditCmd    `cmd:"" group:"Look after it" help:"The audit log."`

@@ -118,6 +118,7 @@ type Titan struct {
 	IdleLife            time.Duration
 	RefreshGrace        time.Duration
 	RecoveryAutoApprove bool
+	CheckStrange        bool
 }
 
 // OpenWiFi configures the OpenWiFi door.

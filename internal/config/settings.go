@@ -37,7 +37,7 @@ var settings = slices.Concat(
 			func(c *Config) *secretText { return &c.SMTPURL }, secretURL("smtp", "smtps")),
 		row("mail_from", "", "Sender of every mail. Empty = `gatehouse@` and the issuer's host.",
 			func(c *Config) *string { return &c.MailFrom }, mailAddress()),
-		row("mail_templates", "", "Directory of mail and SMS templates in place of the built-in ones: `en/NAME.txt` and `en/NAME.html` of `password-reset`, `email-verification` and `code`, `en/NAME.sms.txt` of `code` and `phone-verification`; other languages likewise.",
+		row("mail_templates", "", "Directory of mail and SMS templates in place of the built-in ones: `en/NAME.txt` and `en/NAME.html` of `password-reset`, `email-verification`, `code`, `recovery-confirm`, `recovery-code` and `recovery-used`, `en/NAME.sms.txt` of `code` and `phone-verification`; other languages likewise.",
 			func(c *Config) *string { return &c.MailTemplates }, text("a directory")),
 		row("sms_url", "", "Where an SMS is posted as JSON `{\"from\",\"to\",\"text\"}`, or `twilio://account:token@api.twilio.com?from=+15145550100`. Empty = nobody is asked for a code that comes by SMS.",
 			func(c *Config) *secretText { return &c.SMSURL }, secretURL("http", "https", "twilio")),
@@ -127,6 +127,8 @@ var settings = slices.Concat(
 			func(c *Config) *time.Duration { return &c.Titan.RefreshGrace }, duration(0, 5*time.Minute)),
 		row("titan.recovery_auto_approve", "false", "Approve a confirmed recovery request at once, without a person who looks at it. For tests and small installations.",
 			func(c *Config) *bool { return &c.Titan.RecoveryAutoApprove }, boolean()),
+		row("titan.check_strange", "false", "Mail a code to whoever signs in without a second factor in a browser that is not known.",
+			func(c *Config) *bool { return &c.Titan.CheckStrange }, boolean()),
 	},
 
 	door("openwifi", "*", func(c *Config) *Door { return &c.OpenWiFi.Door }),

@@ -22,7 +22,10 @@ import (
 const (
 	PasswordReset     = "password-reset"     // mail: name, link, hours
 	EmailVerification = "email-verification" // mail: name, link, hours
-	Code              = "code"               // mail and SMS: name, code, minutes
+	Code              = "code"               // mail and SMS: name, code, minutes; in a mail link, which may be missing
+	RecoveryConfirm   = "recovery-confirm"   // mail: name, link, hours
+	RecoveryCode      = "recovery-code"      // mail: name, code, hours
+	RecoveryUsed      = "recovery-used"      // mail: name, left, which may be empty
 	PhoneVerification = "phone-verification" // SMS: name, code, minutes
 )
 
@@ -103,7 +106,7 @@ func (t *Templates) parse(files fs.FS, path string) error {
 	if sms, is := strings.CutSuffix(path, ".sms.txt"); is {
 		name, extension = sms, "sms.txt"
 	}
-	known, what := []string{PasswordReset, EmailVerification, Code}, "mail"
+	known, what := []string{PasswordReset, EmailVerification, Code, RecoveryConfirm, RecoveryCode, RecoveryUsed}, "mail"
 	if extension == "sms.txt" {
 		known, what = []string{Code, PhoneVerification}, "SMS"
 	}
@@ -147,7 +150,7 @@ func (t *Templates) parse(files fs.FS, path string) error {
 }
 
 // sample is what every template is tried with.
-var sample = map[string]string{"name": "Ada", "link": "https://id.example.com/reset?t=x", "hours": "2", "code": "123456", "minutes": "5"}
+var sample = map[string]string{"name": "Ada", "link": "https://id.example.com/reset?t=x", "hours": "2", "code": "123456", "minutes": "5", "left": "9"}
 
 func cutLast(s, separator string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, separator); i >= 0 {

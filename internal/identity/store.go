@@ -11,7 +11,7 @@ import (
 // cannot be reached, is full or read-only), Invalid (text that is not UTF-8 or holds a zero byte, a number out of range).
 // Anything else is Internal. A statement that failed spoils its transaction: Update then fails, even if write returns nil.
 // Updating or deleting what is not there is NotFound, except where forgetting is all that is asked (DeleteOpaqueToken,
-// ClearAttempts, DeleteTicketsOf).
+// ClearAttempts, DeleteTicketsOf, DeleteDevicesOf).
 type Store interface {
 	// View reads one snapshot. Neither View nor Update is called inside the other's function: they may wait for each other.
 	View(ctx context.Context, read func(Reader) error) error
@@ -86,6 +86,10 @@ type Reader interface {
 	RevokedToken(ctx context.Context, id string) (RevokedToken, error)
 	Ticket(ctx context.Context, id TicketID) (Ticket, error)
 	TicketByHash(ctx context.Context, hash []byte) (Ticket, error)
+	Recovery(ctx context.Context, id RecoveryID) (Recovery, error)
+	RecoveriesOf(ctx context.Context, id SubjectID) ([]Recovery, error)                                   // newest first
+	Recoveries(ctx context.Context, state RecoveryState, after RecoveryID, limit int) ([]Recovery, error) // "": of every state
+	Device(ctx context.Context, hash []byte) (Device, error)
 
 	Client(ctx context.Context, id ClientID) (Client, error)
 	Clients(ctx context.Context, after ClientID, limit int) ([]Client, error)
@@ -187,6 +191,14 @@ type Tx interface {
 	// TryTicket is guarded: it takes one try from a ticket that is unspent, in time and has one left.
 	TryTicket(ctx context.Context, id TicketID, now time.Time) (left int, tried bool, err error)
 	DeleteTicketsOf(ctx context.Context, id SubjectID, purpose string) error // "": of every purpose
+	CreateRecovery(ctx context.Context, r Recovery) error
+	// DecideRecovery is guarded: it moves a request that waits, in time, to r's State, Hash and ExpiresAt.
+	DecideRecovery(ctx context.Context, r Recovery, now time.Time) (decided bool, err error)
+	// SpendRecovery is guarded: it uses up an approved one, in time.
+	SpendRecovery(ctx context.Context, id RecoveryID, now time.Time) (spent bool, err error)
+	CreateDevice(ctx context.Context, d Device) error
+	SeeDevice(ctx context.Context, hash []byte, session SessionID) error
+	DeleteDevicesOf(ctx context.Context, id SubjectID, session SessionID) error // "": all of hers
 
 	CreateClient(ctx context.Context, c Client) error
 	UpdateClient(ctx context.Context, c Client) error

@@ -26,7 +26,7 @@ type stateAnswer struct {
 func (d *Dialect) signInByToken(r *http.Request, c *call, token string, landing signin.Landing, remember bool) (any, error) {
 	out, err := d.SignIn.Token(r.Context(), signin.TokenInput{
 		Caller: c.Caller, Token: identity.Secret(token), Remember: remember, Landing: landing, Steps: signin.Steps{Proof: true},
-		TicketTTL: codeTTL, Demand: hubDemand,
+		TicketTTL: codeTTL, Demand: hubDemand, DemandKinds: hubKinds, CodeLink: d.page(signin.CodeLink),
 	})
 	return d.outcome(r, c, out, err)
 }

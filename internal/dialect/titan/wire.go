@@ -249,7 +249,7 @@ func printUser(who *profile.Profile, now time.Time, l language) user {
 		}
 	}
 	for _, kind := range who.Factors {
-		u.LoginConfirmation = u.LoginConfirmation || policy.Allows(who.Policy, kind)
+		u.LoginConfirmation = u.LoginConfirmation || kind != identity.RecoveryCode && policy.Allows(who.Policy, kind)
 	}
 	for i := range who.Organisations {
 		u.Hubs = append(u.Hubs, shortHub{hubFacts: printHub(&who.Organisations[i].Organisation, now, l)})

@@ -22,6 +22,7 @@ var hersAlone = map[string]func(token string) request{
 	"titan enterHub":                          nil, // it is for one hub only
 	"titan leaveHub":                          nil,
 	"titan impersonate":                       nil, // never chained
+	"titan providerState link":                nil, // another way in as her
 	"openwifi setSubscriberMFA":               nil,
 	"openwifi startSubscriberAuthenticator":   nil,
 	"openwifi confirmSubscriberAuthenticator": asHer("PUT", "/api/v1/subtotp?index=1&value=000000", ""),
@@ -174,6 +175,10 @@ func (h *house) belongings(t *testing.T, id identity.SubjectID) string {
 		if err != nil {
 			return err
 		}
+		identities, err := r.LinkedIdentitiesOf(t.Context(), id)
+		if err != nil {
+			return err
+		}
 		sessions, err := r.SessionsOf(t.Context(), id)
 		if err != nil {
 			return err
@@ -187,7 +192,7 @@ func (h *house) belongings(t *testing.T, id identity.SubjectID) string {
 		for i := range keys {
 			keys[i].LastUseAt = keys[i].CreatedAt
 		}
-		all = []any{s.Email, s.Phone, s.Superadmin, s.VerifiedAt, s.SuspendedAt, s.PolicyID, logins, credentials, keys, own}
+		all = []any{s.Email, s.Phone, s.Superadmin, s.VerifiedAt, s.SuspendedAt, s.PolicyID, logins, credentials, keys, identities, own}
 		return nil
 	}))
 	text, err := json.Marshal(all)

@@ -30,6 +30,8 @@ type Store interface {
 
 // Reader is one snapshot.
 type Reader interface {
+	LicenceReader
+
 	Subject(ctx context.Context, id SubjectID) (Subject, error)
 	SubjectByNumber(ctx context.Context, number int64) (Subject, error)
 	SubjectByHash(ctx context.Context, hash string) (Subject, error)
@@ -105,6 +107,7 @@ type Reader interface {
 // what may happen once is one statement, never a look and then a write.
 type Tx interface {
 	Reader
+	LicenceTx
 
 	CreateSubject(ctx context.Context, s *Subject) error // sets Number
 	UpdateSubject(ctx context.Context, s Subject) error

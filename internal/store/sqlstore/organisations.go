@@ -41,9 +41,9 @@ func (t *tx) CreateOrganisation(ctx context.Context, o *identity.Organisation) e
 		return err
 	}
 	o.Number, err = writeInt(ctx, t.q, `INSERT INTO organisations
-		(id, hash, org_key, name, policy_id, attributes, created_at, updated_at, expires_at)
-		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9) RETURNING number`,
-		string(o.ID), o.Hash, o.Key, o.Name, string(o.PolicyID), attrs, micros(o.CreatedAt), micros(o.UpdatedAt), micros(o.ExpiresAt))
+		(id, hash, org_key, name, policy_id, attributes, created_at, updated_at, expires_at, name_folded)
+		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9, $10) RETURNING number`,
+		string(o.ID), o.Hash, o.Key, o.Name, string(o.PolicyID), attrs, micros(o.CreatedAt), micros(o.UpdatedAt), micros(o.ExpiresAt), fold(o.Name))
 	return err
 }
 
@@ -53,8 +53,8 @@ func (t *tx) UpdateOrganisation(ctx context.Context, o identity.Organisation) er
 		return err
 	}
 	return affect(ctx, t.q, `UPDATE organisations SET hash = $2, org_key = $3, name = $4, policy_id = NULLIF($5, ''),
-		attributes = $6, updated_at = $7, expires_at = $8 WHERE id = $1`,
-		string(o.ID), o.Hash, o.Key, o.Name, string(o.PolicyID), attrs, micros(o.UpdatedAt), micros(o.ExpiresAt))
+		attributes = $6, updated_at = $7, expires_at = $8, name_folded = $9 WHERE id = $1`,
+		string(o.ID), o.Hash, o.Key, o.Name, string(o.PolicyID), attrs, micros(o.UpdatedAt), micros(o.ExpiresAt), fold(o.Name))
 }
 
 func (t *tx) DeleteOrganisation(ctx context.Context, id identity.OrganisationID) error {

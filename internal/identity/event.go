@@ -93,6 +93,8 @@ const (
 	PolicyChanged     ChangeKind = "policy" // a policy, or which organisation or subject has which
 	ServicesChanged   ChangeKind = "services"
 	LevelsChanged     ChangeKind = "levels" // log levels
+	// LicencesChanged goes with what an organisation may use: of a licence of hers, or of an agreement ("": anybody's).
+	LicencesChanged ChangeKind = "licences"
 	// EverythingChanged is never stored: a tail that lost its place tells its listeners to forget all they cached.
 	EverythingChanged ChangeKind = "all"
 )

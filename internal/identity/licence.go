@@ -99,13 +99,14 @@ type Renewal struct {
 	OldDiscountBP, NewDiscountBP   int
 }
 
-// Revocation makes documents of a licence void that were printed under an epoch before its own.
+// Revocation makes documents void that were printed under an epoch before its own: of a licence, or of all licences that an
+// organisation had.
 type Revocation struct {
-	Epoch     int64 // grows by every revocation; given by the store
-	LicenceID LicenceID
-	DeviceID  DeviceID // "": whoever they are for
-	RevokedAt time.Time
-	ExpiresAt time.Time // when the last of them has ended by itself; forgotten then
+	Epoch          int64 // grows by every revocation; given by the store
+	LicenceID      LicenceID
+	OrganisationID OrganisationID
+	RevokedAt      time.Time
+	ExpiresAt      time.Time // when the last of them has ended by itself; forgotten then
 }
 
 // LicenceColumn is what a list of licences may be ordered by. Texts are compared without regard to case.
@@ -149,6 +150,7 @@ type LicenceReader interface {
 	DeviceByKey(ctx context.Context, key string) (Device, error)
 	Devices(ctx context.Context, org OrganisationID, after DeviceID, limit int) ([]Device, error) // org "": of all
 	Licence(ctx context.Context, id LicenceID) (Licence, error)
+	LicenceOf(ctx context.Context, org OrganisationID, id LicenceID) (Licence, error) // another's is as unknown as none
 	LicenceByKey(ctx context.Context, key string) (Licence, error)
 	Licences(ctx context.Context, filter LicenceFilter) ([]Licence, error)
 	CountLicences(ctx context.Context, filter LicenceFilter) (int, error)           // of all pages together
@@ -161,6 +163,8 @@ type LicenceReader interface {
 	Renewals(ctx context.Context, id LicenceID) ([]Renewal, error) // oldest first
 	// DueLicences gives up to limit licences whose NoticeAt has come, the longest due first.
 	DueLicences(ctx context.Context, now time.Time, limit int) ([]Licence, error)
+	// LastDocument gives the latest DocumentsEndAt of an organisation's licences.
+	LastDocument(ctx context.Context, org OrganisationID) (time.Time, error)
 	Revocations(ctx context.Context, after int64, limit int) ([]Revocation, error) // by Epoch
 	RevocationEpoch(ctx context.Context) (int64, error)                            // of the newest; 0: none yet
 }
@@ -183,8 +187,6 @@ type LicenceTx interface {
 	MoveNotice(ctx context.Context, id LicenceID, from, to time.Time) (moved bool, err error)
 	// KeepDocuments moves DocumentsEndAt forward, never back.
 	KeepDocuments(ctx context.Context, id LicenceID, until time.Time) error
-	// Revoke takes the place of what was revoked of the same licence and device; it sets Epoch.
+	// Revoke takes the place of what was revoked of the same licence or organisation; it sets Epoch.
 	Revoke(ctx context.Context, r *Revocation) error
-	// RevokeLicencesOf revokes the documents of all of an organisation's licences that have any out.
-	RevokeLicencesOf(ctx context.Context, org OrganisationID, now time.Time) error
 }

@@ -93,6 +93,10 @@ func (r reader) Licence(ctx context.Context, id identity.LicenceID) (identity.Li
 	return one(ctx, r.q, scanLicence, `SELECT `+licenceColumns+` FROM licences l WHERE l.id = $1`, string(id))
 }
 
+func (r reader) LicenceOf(ctx context.Context, org identity.OrganisationID, id identity.LicenceID) (identity.Licence, error) {
+	return one(ctx, r.q, scanLicence, `SELECT `+licenceColumns+` FROM licences l WHERE l.organisation_id = $1 AND l.id = $2`, string(org), string(id))
+}
+
 func (r reader) LicenceByKey(ctx context.Context, key string) (identity.Licence, error) {
 	return one(ctx, r.q, scanLicence, `SELECT `+licenceColumns+` FROM licences l WHERE l.licence_key = $1`, key)
 }
@@ -290,29 +294,24 @@ func (t *tx) KeepDocuments(ctx context.Context, id identity.LicenceID, until tim
 }
 
 func (t *tx) Revoke(ctx context.Context, v *identity.Revocation) (err error) {
-	if _, err := exec(ctx, t.q, `DELETE FROM licence_revocations WHERE licence_id = $1 AND device_id = $2`, string(v.LicenceID), string(v.DeviceID)); err != nil {
+	if _, err := exec(ctx, t.q, `DELETE FROM licence_revocations WHERE licence_id = $1 AND organisation_id = $2`,
+		string(v.LicenceID), string(v.OrganisationID)); err != nil {
 		return err
 	}
-	v.Epoch, err = writeInt(ctx, t.q, `INSERT INTO licence_revocations (licence_id, device_id, revoked_at, expires_at) VALUES ($1, $2, $3, $4) RETURNING epoch`,
-		string(v.LicenceID), string(v.DeviceID), micros(v.RevokedAt), micros(v.ExpiresAt))
+	v.Epoch, err = writeInt(ctx, t.q, `INSERT INTO licence_revocations (licence_id, organisation_id, revoked_at, expires_at) VALUES ($1, $2, $3, $4)
+		RETURNING epoch`, string(v.LicenceID), string(v.OrganisationID), micros(v.RevokedAt), micros(v.ExpiresAt))
 	return err
 }
 
-func (t *tx) RevokeLicencesOf(ctx context.Context, org identity.OrganisationID, now time.Time) error {
-	if _, err := exec(ctx, t.q, `DELETE FROM licence_revocations WHERE device_id = '' AND licence_id IN (
-		SELECT l.id FROM licences l WHERE l.organisation_id = $1 AND l.documents_end_at > $2)`, string(org), micros(now)); err != nil {
-		return err
-	}
-	_, err := exec(ctx, t.q, `INSERT INTO licence_revocations (licence_id, device_id, revoked_at, expires_at)
-		SELECT l.id, '', $2, l.documents_end_at FROM licences l WHERE l.organisation_id = $1 AND l.documents_end_at > $2 ORDER BY l.id`,
-		string(org), micros(now))
-	return err
+func (r reader) LastDocument(ctx context.Context, org identity.OrganisationID) (time.Time, error) {
+	return one(ctx, r.q, func(r Rows, t *time.Time) error { return r.Scan(at(t)) },
+		`SELECT COALESCE(MAX(documents_end_at), 0) FROM licences l WHERE l.organisation_id = $1`, string(org))
 }
 
 func (r reader) Revocations(ctx context.Context, after int64, limit int) ([]identity.Revocation, error) {
 	return list(ctx, r.q, func(r Rows, v *identity.Revocation) error {
-		return r.Scan(&v.Epoch, (*string)(&v.LicenceID), (*string)(&v.DeviceID), at(&v.RevokedAt), at(&v.ExpiresAt))
-	}, `SELECT epoch, licence_id, device_id, revoked_at, expires_at FROM licence_revocations WHERE epoch > $1 ORDER BY epoch LIMIT $2`, after, page(limit))
+		return r.Scan(&v.Epoch, (*string)(&v.LicenceID), (*string)(&v.OrganisationID), at(&v.RevokedAt), at(&v.ExpiresAt))
+	}, `SELECT epoch, licence_id, organisation_id, revoked_at, expires_at FROM licence_revocations WHERE epoch > $1 ORDER BY epoch LIMIT $2`, after, page(limit))
 }
 
 func (r reader) RevocationEpoch(ctx context.Context) (int64, error) {

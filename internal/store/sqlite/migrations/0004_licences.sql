@@ -90,11 +90,11 @@ CREATE INDEX licence_renewals_licence ON licence_renewals (licence_id, id);
 
 -- AUTOINCREMENT, because the epoch never goes back. Rows refer to nothing: a document outlives a licence that was deleted.
 CREATE TABLE licence_revocations (
-    epoch      INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    licence_id TEXT    NOT NULL,
-    device_id  TEXT    NOT NULL,
-    revoked_at INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL
+    epoch           INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    licence_id      TEXT    NOT NULL,
+    organisation_id TEXT    NOT NULL,
+    revoked_at      INTEGER NOT NULL,
+    expires_at      INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX licence_revocations_licence ON licence_revocations (licence_id, device_id);
+CREATE UNIQUE INDEX licence_revocations_licence ON licence_revocations (licence_id, organisation_id);
 CREATE INDEX licence_revocations_end ON licence_revocations (expires_at);

@@ -1,0 +1,141 @@
+package licence
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// Memory is what a device must not forget between two checks. The zero value knows nothing.
+type Memory struct {
+	IssuedAt        time.Time // the latest time at which the issuer made a document or list that was accepted here
+	SeenAt          time.Time // the latest time of the device's own clock since
+	RevocationEpoch int64     // the newest revocation list's
+}
+
+// merge gives the newer of two memories, for two processes that keep one file. What a clock said before the issuer's
+// latest word does not count any more, see the package's "Time".
+func (m Memory) merge(other Memory) Memory {
+	out := m
+	if c := other.IssuedAt.Compare(m.IssuedAt); c > 0 || c == 0 && other.SeenAt.After(m.SeenAt) {
+		out.IssuedAt, out.SeenAt = other.IssuedAt, other.SeenAt
+	}
+	out.RevocationEpoch = max(m.RevocationEpoch, other.RevocationEpoch)
+	return out
+}
+
+// Store keeps a Memory. Where nothing is kept yet, Load gives the zero Memory and no error. Save is durable when it returns.
+// A Verifier calls it from one goroutine at a time.
+type Store interface {
+	Load() (Memory, error)
+	Save(Memory) error
+}
+
+// File is a Store in a small file of this name. It is replaced in one step (fsync, rename), so that a power cut leaves the old or the
+// new one. Its folder must exist and be the device's alone. Deleting the file starts anew; a file that cannot be read is refused rather
+// than forgotten.
+type File string
+
+const maxFile = 4 << 10
+
+type wireMemory struct {
+	Format          int   `json:"format"`
+	IssuedAt        int64 `json:"issued_at"` // Unix seconds; 0: none
+	SeenAt          int64 `json:"seen_at"`
+	RevocationEpoch int64 `json:"revocation_epoch"`
+}
+
+// Load reads the file.
+func (name File) Load() (Memory, error) {
+	f, err := os.Open(string(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Memory{}, nil
+	}
+	if err != nil {
+		return Memory{}, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return Memory{}, err
+	}
+	m, err := parseMemory(data)
+	if err != nil {
+		return Memory{}, fmt.Errorf("%s: %w", string(name), err)
+	}
+	return m, nil
+}
+
+func parseMemory(data []byte) (Memory, error) {
+	if len(data) > maxFile {
+		return Memory{}, errors.New("too long")
+	}
+	members, err := object(data)
+	if err != nil {
+		return Memory{}, err
+	}
+	w := wireMemory{IssuedAt: -1, SeenAt: -1, RevocationEpoch: -1}
+	f := &fields{members: members}
+	f.read("format", &w.Format)
+	f.read("issued_at", &w.IssuedAt)
+	f.read("seen_at", &w.SeenAt)
+	f.read("revocation_epoch", &w.RevocationEpoch)
+	switch {
+	case f.err != nil:
+		return Memory{}, f.err
+	case w.Format != 1:
+		return Memory{}, fmt.Errorf("of format %d, not 1", w.Format)
+	case w.IssuedAt < 0 || w.IssuedAt > lastSecond || w.SeenAt < 0 || w.SeenAt > lastSecond || w.RevocationEpoch < 0:
+		return Memory{}, errors.New("holds what nobody wrote")
+	}
+	return Memory{IssuedAt: instant(w.IssuedAt), SeenAt: instant(w.SeenAt), RevocationEpoch: w.RevocationEpoch}, nil
+}
+
+func instant(s int64) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return second(s)
+}
+
+// Save replaces the file.
+func (name File) Save(m Memory) error {
+	w := wireMemory{Format: 1, RevocationEpoch: m.RevocationEpoch}
+	if !m.IssuedAt.IsZero() {
+		w.IssuedAt = m.IssuedAt.Unix()
+	}
+	if !m.SeenAt.IsZero() {
+		w.SeenAt = m.SeenAt.Unix()
+	}
+	data, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(string(name))
+	f, err := os.CreateTemp(dir, filepath.Base(string(name))+".*.tmp") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), string(name))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	if runtime.GOOS == "windows" { // folders cannot be synced there
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

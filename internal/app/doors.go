@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"gatehouse/internal/config"
@@ -33,6 +34,14 @@ var doorRules = map[identity.Door]identity.PasswordRule{
 
 // founder is what a door keeps of the membership of somebody who registered with an organisation of her own.
 var founder = identity.Attributes{titan.Door: titan.Owner}
+
+// looksAfterLicences says who is told when a licence of an organisation ends: whoever has a role called owner, admin or administrator in
+// it, or is its owner or administrator in TITAN's words.
+func looksAfterLicences(m identity.Membership) bool {
+	return leads[strings.ToLower(m.Role)] || leads[titan.RoleOf(m)]
+}
+
+var leads = map[string]bool{"owner": true, "admin": true, "administrator": true}
 
 // staffWords is how the door of an operator's people keeps what the core knows of them.
 var staffWords = openwifi.Words

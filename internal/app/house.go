@@ -21,6 +21,7 @@ import (
 	"gatehouse/internal/core/enrol"
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/phone"
@@ -84,6 +85,7 @@ type House struct {
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
+	Licences  *licence.Service
 	Worlds    *world.Service
 	System    *system.Service
 	Doors     Doors
@@ -224,7 +226,14 @@ func (h *House) core(o Options) error {
 		Now: h.now, Founder: founder,
 	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
-	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
+	h.Licences = &licence.Service{
+		Store: h.Store, Log: h.Audit, Keys: h.Ring, Outbox: h.Outbox, Issuer: h.Config.Issuer + h.Config.OIDC.Prefix, Terms: licence.Terms{
+			Lease: h.Config.Licence.Lease, Grace: h.Config.Licence.Grace, EndsSoon: h.Config.Licence.EndsSoon,
+			Webhook: h.Config.Licence.WebhookURL.Reveal(), WebhookKey: h.Config.Licence.WebhookKey,
+		},
+		Told: looksAfterLicences, Stale: h.Feed.Stale, Now: h.now, Rand: h.rand,
+	}
+	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, Licences: h.Licences, CheckHash: password.CheckHash}
 	h.System = &system.Service{
 		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Staff: h.Staff, Outbox: h.Outbox, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
 	}
@@ -273,12 +282,13 @@ func (h *House) longestToken() time.Duration {
 	for _, r := range h.rules() {
 		longest = max(longest, r.AccessTTL, r.SessionTTL, r.RememberTTL)
 	}
-	return longest + 24*time.Hour
+	// Documents of licences are held against the published keys until their grace is over.
+	return max(longest, h.Config.Licence.Lease+licence.MaxGrace) + 24*time.Hour
 }
 
 // listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.
 func (h *House) listen() {
-	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Staff.Changed, h.Ring.Listen, h.System.Changed}
+	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Grants.Changed, h.Staff.Changed, h.Licences.Changed, h.Ring.Listen, h.System.Changed}
 	h.Feed.Attach()
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
@@ -17,8 +18,9 @@ import (
 
 // Service makes a store match a file, and writes it as one.
 type Service struct {
-	Store  identity.Store
-	Manage *manage.Service
+	Store    identity.Store
+	Manage   *manage.Service
+	Licences *licence.Service
 	// CheckHash says whether a password hash can be verified here; nil: nobody asks.
 	CheckHash func(encoded string) error
 }

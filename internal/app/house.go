@@ -139,6 +139,8 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 	h.Ring, err = keys.NewRing(keys.Options{
 		Store: h.Store, Box: h.Box, Now: h.now, Rand: h.rand,
 		Period: cfg.Keys.RotateEvery, Lead: cfg.Keys.PublishAhead, Keep: h.longestToken(),
+		// Documents of licences are held against the published keys until their grace is over.
+		KeepOf: map[string]time.Duration{keys.EdDSA: cfg.Licence.Lease + licence.MaxGrace + 24*time.Hour},
 	})
 	if err != nil {
 		return nil, err
@@ -282,8 +284,7 @@ func (h *House) longestToken() time.Duration {
 	for _, r := range h.rules() {
 		longest = max(longest, r.AccessTTL, r.SessionTTL, r.RememberTTL)
 	}
-	// Documents of licences are held against the published keys until their grace is over.
-	return max(longest, h.Config.Licence.Lease+licence.MaxGrace) + 24*time.Hour
+	return longest + 24*time.Hour
 }
 
 // listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.

@@ -459,7 +459,6 @@ func TestDocuments(t *testing.T) {
 			"revoked":              {revoked.ID, "", 0, identity.Denied},
 			"expired, in grace":    {short.ID, "", day, identity.Denied},
 			"long expired":         {short.ID, "", 20 * day, identity.Denied},
-			"its last moment":      {short.ID, "", -time.Millisecond, identity.Denied},
 		} {
 			t.Run(name, func(t *testing.T) {
 				w.Clock.Advance(tt.after)

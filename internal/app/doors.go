@@ -76,7 +76,7 @@ func (h *House) doors(ctx context.Context) error {
 		Nx: &nx.Dialect{
 			Issuer: h.Config.Issuer, Prefix: h.Config.Nx.Prefix, Origins: h.Config.Nx.CORSOrigins,
 			StrengthPerMinute: h.Config.Limits.NxStrengthPerMinute, Keys: h.Ring,
-			SignIn: h.SignIn, SignUp: h.SignUp, Sessions: h.Sessions, Recovery: h.Recovery, Profiles: h.Profiles, Manage: h.Manage,
+			SignIn: h.SignIn, SignUp: h.SignUp, Sessions: h.Sessions, Recovery: h.Recovery, Profiles: h.Profiles, Manage: h.Manage, Licences: h.Licences,
 			Services: map[string]func(context.Context) error{"Database": h.Store.Ping, "Mail": h.mailUp}, Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		Insights: &insights.Dialect{

@@ -53,6 +53,9 @@ func scope(ctx context.Context, r identity.Reader, v Viewer) (org identity.Organ
 	return "", false, nil
 }
 
+// maxText is the longest text, in bytes, that a name could have as its part, and that SQLite takes for a pattern.
+const maxText = 4 << 10
+
 // List gives a page of what the viewer may see, without an order by the latest start. Over all organisations it looks at the newest
 // identity.LicenceWindow licences.
 func (s *Service) List(ctx context.Context, v Viewer, f identity.LicenceFilter) (Page, error) {
@@ -62,7 +65,7 @@ func (s *Service) List(ctx context.Context, v Viewer, f identity.LicenceFilter) 
 	var page Page
 	err := s.Store.View(ctx, func(r identity.Reader) error {
 		org, all, err := scope(ctx, r, v)
-		if err != nil || org == "" && !all {
+		if err != nil || org == "" && !all || len(f.Text) > maxText {
 			return err
 		}
 		if f.OrganisationID = org; all {

@@ -18,6 +18,9 @@ func TestExchanges(t *testing.T) {
 		if strings.HasPrefix(story, "reset") {
 			captured["mailed"] = h.forgot(t, "ada@example.test").Query().Get("token")
 		}
+		if strings.HasPrefix(story, "licen") {
+			h.license(t)
+		}
 		return dialecttest.House{Public: h.handler, Advance: h.Clock.Advance, Captured: captured}
 	}})
 }

@@ -44,7 +44,7 @@ const (
 // Step is one difference between file and store.
 type Step struct {
 	Action  Action   `json:"action"`
-	Kind    string   `json:"kind"` // organisation, site, policy, role, subject, client, service
+	Kind    string   `json:"kind"` // organisation, site, policy, role, subject, client, service, agreement, device, licence
 	Name    string   `json:"name"`
 	Changes []string `json:"changes,omitempty"` // of an update; never a secret
 }
@@ -305,6 +305,9 @@ func (a *applier) all(ctx context.Context) error {
 			return refused(a.w.File, service.record, err)
 		}
 	}
+	if err := a.licensing(ctx); err != nil {
+		return err
+	}
 	if a.o.Prune {
 		return a.prune(ctx)
 	}
@@ -389,6 +392,9 @@ func (a *applier) references(ctx context.Context) error {
 				}
 			}
 		}
+	}
+	if err := a.licensingReferences(ctx, &m, known, stands); err != nil {
+		return err
 	}
 	return m.err()
 }

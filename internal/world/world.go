@@ -34,6 +34,9 @@ type World struct {
 	Subjects      []Subject
 	Clients       []Client
 	Services      []Listed
+	Agreements    []Agreement
+	Devices       []Device
+	Licences      []Licence
 	has           map[string]bool // the lists that the file has
 }
 
@@ -50,6 +53,10 @@ func (r record) at(field string) place {
 		return r.place
 	case manage.FieldAlias:
 		field = "aliases"
+	case "device":
+		if _, ok := r.fields[field]; !ok {
+			field = "devices"
+		}
 	case "policy":
 		if _, ok := r.fields[field]; !ok {
 			field = "security_policy"
@@ -177,7 +184,7 @@ type Listed struct {
 
 // later are sections that this version does not hold.
 var later = map[string]string{
-	"agreements": "agreements", "devices": "devices", "licences": "licences", "identity_providers": "identity providers",
+	"identity_providers": "identity providers",
 }
 
 // Parse reads a file; file is its name for mistakes. The error is Mistakes.
@@ -209,10 +216,13 @@ func (r *reader) world(w *World, doc *yaml.Node) {
 				w.Policies = append(w.Policies, *p)
 			}
 		}),
-		"roles":    section("roles", func(n *yaml.Node, field string) { r.role(w, n, field) }),
-		"subjects": section("subjects", func(n *yaml.Node, field string) { r.subject(w, n, field) }),
-		"clients":  section("clients", func(n *yaml.Node, field string) { r.client(w, n, field) }),
-		"services": section("services", func(n *yaml.Node, field string) { r.service(w, n, field) }),
+		"roles":      section("roles", func(n *yaml.Node, field string) { r.role(w, n, field) }),
+		"subjects":   section("subjects", func(n *yaml.Node, field string) { r.subject(w, n, field) }),
+		"clients":    section("clients", func(n *yaml.Node, field string) { r.client(w, n, field) }),
+		"services":   section("services", func(n *yaml.Node, field string) { r.service(w, n, field) }),
+		"agreements": section("agreements", func(n *yaml.Node, field string) { r.agreement(w, n, field) }),
+		"devices":    section("devices", func(n *yaml.Node, field string) { r.device(w, n, field) }),
+		"licences":   section("licences", func(n *yaml.Node, field string) { r.licence(w, n, field) }),
 	}
 	for name, words := range later {
 		known[name] = func(n *yaml.Node, field string) {
@@ -785,6 +795,7 @@ func (r *reader) repeats(w *World) {
 	for _, s := range w.Services {
 		once("service", s.Type+" "+s.PublicURI, s.at("uri"), "is given twice")
 	}
+	r.licenceRepeats(w, once)
 	for _, s := range w.Subjects {
 		once("subject id", string(s.ID), s.at("id"), "is given twice")
 		own := map[string]bool{}

@@ -163,10 +163,8 @@ func (s *Service) check(ctx context.Context, r identity.Reader, l, old identity.
 			return stands(err, "provider", "organisation")
 		}
 	}
-	if l.SignedBy != "" && l.SignedBy != old.SignedBy {
-		if _, err := r.Subject(ctx, l.SignedBy); err != nil {
-			return stands(err, "signed_by", "person")
-		}
+	if l.SignedBy != "" && !identity.ValidID(string(l.SignedBy)) { // who has gone since has signed all the same
+		return identity.Invalid.In("signed_by", "must be the id of a person")
 	}
 	return nil
 }

@@ -264,6 +264,11 @@ func viewDevice(d identity.Device) map[string]any {
 	return map[string]any{"id": d.ID, "key": d.Key, "name": d.Name}
 }
 
+// DeleteDevice removes a device.
+func (s *Service) DeleteDevice(ctx context.Context, caller identity.Caller, id identity.DeviceID) error {
+	return s.Store.Update(ctx, func(tx identity.Tx) error { return s.DeleteDeviceIn(ctx, tx, caller, id) })
+}
+
 // DeleteDeviceIn removes one. Licences that name it have a seat free then, and what it holds of them is revoked.
 func (s *Service) DeleteDeviceIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.DeviceID) error {
 	d, err := tx.Device(ctx, id)

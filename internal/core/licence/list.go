@@ -225,6 +225,15 @@ func (s *Service) Agreements(ctx context.Context, after identity.AgreementID, li
 	return all, err
 }
 
+// AgreementByKey gives one.
+func (s *Service) AgreementByKey(ctx context.Context, key string) (a identity.Agreement, err error) {
+	err = s.Store.View(ctx, func(r identity.Reader) (err error) {
+		a, err = r.AgreementByKey(ctx, key)
+		return err
+	})
+	return a, err
+}
+
 // Devices gives a page by id, of one organisation's or ("") all.
 func (s *Service) Devices(ctx context.Context, org identity.OrganisationID, after identity.DeviceID, limit int) (all []identity.Device, err error) {
 	err = s.Store.View(ctx, func(r identity.Reader) (err error) {

@@ -74,7 +74,8 @@ func BenchmarkLicenceList(b *testing.B) {
 // licences is a house with many of them.
 type licences struct {
 	*served
-	token string
+	handler http.Handler
+	token   string
 }
 
 func (l licences) ask(b *testing.B, target string) time.Duration {
@@ -82,7 +83,7 @@ func (l licences) ask(b *testing.B, target string) time.Duration {
 	r.Header.Set("Authorization", "Bearer "+l.token)
 	w := httptest.NewRecorder()
 	began := time.Now()
-	l.Handler().ServeHTTP(w, r)
+	l.handler.ServeHTTP(w, r)
 	took := time.Since(began)
 	if w.Code != http.StatusOK || w.Body.Len() < 200 {
 		b.Fatalf("%s: %d %s", target, w.Code, w.Body)
@@ -140,7 +141,7 @@ func licensed(b *testing.B, url string, total int) licences {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return licences{s, s.tokens(b)["nx"]}
+	return licences{s, s.Handler(), s.tokens(b)["nx"]}
 }
 
 // Organisations and licences from one number to another. Neighbours differ in everything that a list is ordered by.

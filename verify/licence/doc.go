@@ -21,8 +21,8 @@
 //     each time, by setting the clock back to the day of its issue. The memory carries no checksum under a key: the
 //     key would lie on the same disk. Keep leases short where that matters.
 //   - Who can run the clock at half speed, or stop it between checks, lives longer on a lease. Without a network nothing tells.
-//   - A clock that ran ahead by mistake and was put right is refused as well, until real time catches up. A document issued
-//     later than all before it mends that: the issuer's time then replaces what the device remembered of its own.
+//   - A clock that ran ahead by mistake and was put right is refused as well, until real time catches up: at the latest when the
+//     documents that were checked meanwhile are over. Deleting the memory mends that at once.
 //
 // # Revocation
 //

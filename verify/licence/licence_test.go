@@ -155,6 +155,13 @@ func TestNotYet(t *testing.T) {
 			t.Errorf("after %v: %v, want %v", at, err, want)
 		}
 	}
+	// Issued a moment ago by a clock that is a little ahead of the device's: it is no earlier than the issuer says.
+	fresh := sign(t, Type, claims())
+	for behind, want := range map[time.Duration]error{time.Minute: nil, 6 * time.Minute: ErrRolledBack} {
+		if _, _, err := verifier(t, issuedAt.Add(-behind)).Verify(fresh, theCamera); !errors.Is(err, want) {
+			t.Errorf("behind the issuer by %v: %v, want %v", behind, err, want)
+		}
+	}
 }
 
 func TestBinding(t *testing.T) {
@@ -548,33 +555,41 @@ func TestClockSetBack(t *testing.T) {
 			b.want("a little behind again: the newest time stays", document, ErrRolledBack)
 			set(1 * day)
 			b.want("back by weeks", document, ErrRolledBack)
-			set(38 * day)
+			set(37*day - time.Minute)
+			b.want("a minute before the end", document, nil)
+			set(37 * day)
 			b.want("over", document, ErrOver)
+			set(37*day - time.Minute)
+			b.want("over once is over, though the clock is behind by less than the tolerance", document, ErrOver)
+			set(38 * day)
+			b.want("over still", document, ErrOver)
 			set(20 * day)
 			b.want("back into the lease, once it was over", document, ErrRolledBack)
 			set(40 * day)
 			b.want("forward again", document, ErrOver)
 
-			// The clock ran ahead by mistake; a document issued later than all before puts it right.
-			set(3650 * day)
-			b.want("ten years ahead", document, ErrOver)
-			set(41 * day)
-			b.want("put right", document, ErrRolledBack)
+			// A renewal, on clocks of all kinds.
 			renewed := first
 			renewed.ID, renewed.IssuedAt = "doc-2", issuedAt.Add(41*day)
 			renewed.NotBefore, renewed.ExpiresAt, renewed.GraceEndsAt = issuedAt.Add(30*day), issuedAt.Add(60*day), issuedAt.Add(67*day)
 			after := sign(t, Type, renewed)
-			set(35 * day)
-			b.want("the renewal on a clock behind its issue", after, ErrRolledBack)
-			set(41 * day)
-			b.want("the renewal", after, nil)
-			b.want("the old one beside it", document, ErrOver)
-			set(35 * day)
-			b.want("the old one on a clock behind the renewal", document, ErrRolledBack)
+			set(39 * day)
+			b.want("a clock behind the renewal's issue", after, ErrRolledBack)
+			set(3650 * day)
+			b.want("ten years ahead by mistake, with the old one", document, ErrOver)
 			set(42 * day)
-			b.want("and on", after, nil)
+			b.want("put right", after, nil)
+			b.want("the old one beside it", document, ErrOver)
+			set(41*day - time.Hour)
+			b.want("the old one on a clock behind the renewal's issue", document, ErrRolledBack)
 			set(41*day + time.Hour)
-			b.want("what the clock said since counts again", after, ErrRolledBack)
+			b.want("what the clock said since", after, ErrRolledBack)
+			set(3650 * day)
+			b.want("ten years ahead by mistake, with the new one", after, ErrOver)
+			set(50 * day)
+			b.want("put right, but it was over once", after, ErrRolledBack)
+			set(67 * day)
+			b.want("its end is past", after, ErrOver)
 		})
 	}
 }

@@ -15,19 +15,22 @@ import (
 // Memory is what a device must not forget between two checks. The zero value knows nothing.
 type Memory struct {
 	IssuedAt        time.Time // the latest time at which the issuer made a document or list that was accepted here
-	SeenAt          time.Time // the latest time of the device's own clock since
+	SeenAt          time.Time // the latest time of the device's own clock, no later than the end of the documents checked
 	RevocationEpoch int64     // the newest revocation list's
 }
 
-// merge gives the newer of two memories, for two processes that keep one file. What a clock said before the issuer's
-// latest word does not count any more, see the package's "Time".
+// merge gives what either knows: two processes may keep one file.
 func (m Memory) merge(other Memory) Memory {
-	out := m
-	if c := other.IssuedAt.Compare(m.IssuedAt); c > 0 || c == 0 && other.SeenAt.After(m.SeenAt) {
-		out.IssuedAt, out.SeenAt = other.IssuedAt, other.SeenAt
+	return Memory{
+		IssuedAt: latest(m.IssuedAt, other.IssuedAt), SeenAt: latest(m.SeenAt, other.SeenAt), RevocationEpoch: max(m.RevocationEpoch, other.RevocationEpoch),
 	}
-	out.RevocationEpoch = max(m.RevocationEpoch, other.RevocationEpoch)
-	return out
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // Store keeps a Memory. Where nothing is kept yet, Load gives the zero Memory and no error. Save is durable when it returns.

@@ -57,7 +57,7 @@ const (
 )
 
 // Verifier checks licence documents. Keys and Now are needed; set the fields before the first check, and use it by pointer from any
-// number of goroutines.
+// number of goroutines. Where keys or list change, make another one with the same Store.
 type Verifier struct {
 	Keys *Keys
 	Now  func() time.Time // time.Now, whose monotonic reading also shows a clock set back while the process runs
@@ -110,7 +110,7 @@ func (v *Verifier) Verify(document string, binding Binding) (Claims, State, erro
 	return Claims{}, Refused, fmt.Errorf("%w: since %s", ErrOver, c.GraceEndsAt.Format(time.RFC3339))
 }
 
-// recall holds the document and the clock against what is known, and remembers both. It gives the time.
+// recall holds the document and the clock against what is known, and remembers both. It gives the time that certainly has come.
 func (v *Verifier) recall(c Claims) (time.Time, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -139,17 +139,18 @@ func (v *Verifier) recall(c Claims) (time.Time, error) {
 	if err := v.behind(reading, issued); err != nil {
 		return time.Time{}, err
 	}
-	next := v.memory
-	if issued.After(next.IssuedAt) {
-		next.IssuedAt, next.SeenAt = issued, now
-	} else if now.After(next.SeenAt) {
-		next.SeenAt = now
+	next := v.memory.merge(Memory{IssuedAt: issued, SeenAt: now})
+	if next.SeenAt.After(c.GraceEndsAt) {
+		// At its end the document is over for good. To remember more would let a clock that once ran years ahead refuse the renewals.
+		next.SeenAt = latest(v.memory.SeenAt, c.GraceEndsAt)
 	}
-	if err := v.save(next); err != nil {
+	ended := !next.SeenAt.Before(c.GraceEndsAt) && v.saved.SeenAt.Before(c.GraceEndsAt)
+	if err := v.save(next, ended); err != nil {
 		return time.Time{}, err
 	}
 	v.memory, v.last, v.wall = next, reading, now
-	return now, nil
+	// It is at least as late as what is known: a clock within the tolerance takes nothing back.
+	return latest(now, latest(next.SeenAt, next.IssuedAt)), nil
 }
 
 // takeIn refuses a list older than the newest seen, and remembers a newer one at once: also where all that it does is to refuse.
@@ -166,7 +167,7 @@ func (v *Verifier) takeIn(list *Revocations, from string) error {
 		return fmt.Errorf("%w: it is of epoch %d, one of epoch %d was here", ErrOldList, list.Epoch, known)
 	}
 	v.memory.RevocationEpoch = list.Epoch
-	return v.save(v.memory)
+	return v.save(v.memory, false)
 }
 
 // behind refuses a clock that is before a time that has certainly passed.
@@ -179,16 +180,7 @@ func (v *Verifier) behind(reading, issued time.Time) error {
 	refuse := func(past time.Time, who string) error {
 		return fmt.Errorf("%w: it says %s, %s %s", ErrRolledBack, now.UTC().Format(time.RFC3339), who, past.UTC().Format(time.RFC3339))
 	}
-	if known := v.memory.IssuedAt; known.After(issued) {
-		issued = known
-	} else if issued.After(known) {
-		// A later word of the issuer than all before: what this device remembers of its own clock does not count against it.
-		if now.Before(issued.Add(-tolerance)) {
-			return refuse(issued, "the issuer wrote at")
-		}
-		return nil
-	}
-	if now.Before(issued.Add(-tolerance)) {
+	if issued = latest(issued, v.memory.IssuedAt); now.Before(issued.Add(-tolerance)) {
 		return refuse(issued, "the issuer wrote at")
 	}
 	if now.Before(v.memory.SeenAt.Add(-tolerance)) {
@@ -204,9 +196,9 @@ func (v *Verifier) behind(reading, issued time.Time) error {
 	return nil
 }
 
-func (v *Verifier) save(next Memory) error {
+func (v *Verifier) save(next Memory, atOnce bool) error {
 	told := next.IssuedAt.After(v.saved.IssuedAt) || next.RevocationEpoch > v.saved.RevocationEpoch
-	if v.Store == nil || !told && next.SeenAt.Sub(v.saved.SeenAt) < saveEvery {
+	if v.Store == nil || !atOnce && !told && next.SeenAt.Sub(v.saved.SeenAt) < saveEvery {
 		return nil
 	}
 	other, err := v.Store.Load() // another process may have written since

@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/internal/app"
 	"gatehouse/internal/core/licence"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
 	verify "gatehouse/verify/licence"
 )
@@ -245,7 +246,7 @@ type renewalJSON struct {
 func licenceObject(l licence.Shown, now time.Time) licenceJSON {
 	return licenceJSON{
 		ID: string(l.ID), Key: l.Key, Code: l.Code, State: string(l.StateAt(now)), Agreement: l.Agreement.Key, Organisation: l.Organisation.Key,
-		Provider: l.Provider.Key, StartsAt: when(l.StartsAt), ExpiresAt: when(l.ExpiresAt), Grace: l.Grace.String(), PaidUntil: when(l.PaidUntilAt),
+		Provider: l.Provider.Key, StartsAt: when(l.StartsAt), ExpiresAt: when(l.ExpiresAt), Grace: policy.Span(l.Grace), PaidUntil: when(l.PaidUntilAt),
 		AmountPerMonth: l.AmountPerMonth, DiscountBP: l.DiscountBP, Catalogues: orNone(l.Catalogues), Seats: l.Seats, Taken: l.Taken,
 		SignedBy: string(l.SignedBy), SignedAt: when(l.SignedAt), RevokedAt: when(l.RevokedAt), RevokedFor: l.RevokedFor,
 	}

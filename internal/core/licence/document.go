@@ -20,13 +20,16 @@ type Document struct {
 
 // DocumentFor prints a licence that the viewer may see, see Issue.
 func (s *Service) DocumentFor(ctx context.Context, caller identity.Caller, v Viewer, id identity.LicenceID, device identity.DeviceID) (Document, error) {
-	return s.document(ctx, caller, device, func(r identity.Reader) (Shown, error) { return show(ctx, r, v, id) })
+	return s.document(ctx, caller, device, DocumentsPerHour, func(r identity.Reader) (Shown, error) { return show(ctx, r, v, id) })
 }
+
+// DocumentsPerHour are printed of one licence for one device, or for its organisation, at most: each is a row of the log.
+const DocumentsPerHour = 120
 
 // Issue prints a licence for a device, "" for the one that it names, or for its organisation where it names none. A licence that has
 // expired or was revoked yields none: Denied.
 func (s *Service) Issue(ctx context.Context, caller identity.Caller, id identity.LicenceID, device identity.DeviceID) (Document, error) {
-	return s.document(ctx, caller, device, func(r identity.Reader) (Shown, error) {
+	return s.document(ctx, caller, device, 0, func(r identity.Reader) (Shown, error) {
 		l, err := r.Licence(ctx, id)
 		if err != nil {
 			return Shown{}, err
@@ -39,9 +42,11 @@ func (s *Service) Issue(ctx context.Context, caller identity.Caller, id identity
 	})
 }
 
-func (s *Service) document(ctx context.Context, caller identity.Caller, device identity.DeviceID, find func(identity.Reader) (Shown, error)) (Document, error) {
+func (s *Service) document(ctx context.Context, caller identity.Caller, device identity.DeviceID, perHour int, find func(identity.Reader) (Shown, error)) (Document, error) {
 	var d Document
+	var refusal error
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
+		refusal = nil
 		l, err := find(tx)
 		if err != nil {
 			return err
@@ -58,6 +63,9 @@ func (s *Service) document(ctx context.Context, caller identity.Caller, device i
 		if err != nil {
 			return err
 		}
+		if refusal, err = s.bound(ctx, tx, l.ID, whose, perHour, now); err != nil || refusal != nil {
+			return err
+		}
 		if d.Claims, err = s.claims(ctx, tx, l, whose, now); err != nil {
 			return err
 		}
@@ -69,11 +77,26 @@ func (s *Service) document(ctx context.Context, caller identity.Caller, device i
 			"id": l.ID, "key": l.Key, "document": d.ID, "device": d.Device, "lease_end": d.ExpiresAt, "grace_end": d.GraceEndsAt, "epoch": d.RevocationEpoch,
 		}})
 	})
+	if err == nil {
+		err = refusal
+	}
 	if err != nil {
 		return Document{}, err
 	}
 	d.Text, err = s.Keys.Sign(verify.Algorithm, verify.Type, d.Claims)
 	return d, err
+}
+
+// bound counts a document; its refusal travels beside the transaction, so that the count outlives it.
+func (s *Service) bound(ctx context.Context, tx identity.Tx, id identity.LicenceID, device identity.DeviceID, perHour int, now time.Time) (refusal, err error) {
+	if perHour == 0 {
+		return nil, nil
+	}
+	count, err := tx.CountAttempt(ctx, "licence-document:"+string(id)+":"+string(device), now, time.Hour)
+	if err != nil || count.Count <= perHour {
+		return nil, err
+	}
+	return identity.Throttled.After(count.ExpiresAt.Sub(now), "too many documents of this licence; wait and try again"), nil
 }
 
 func (s *Service) mayPrint(l Shown, now time.Time) error {

@@ -144,7 +144,8 @@ func licensed(b *testing.B, url string, total int) licences {
 	return licences{s, s.Handler(), s.tokens(b)["nx"]}
 }
 
-// Organisations and licences from one number to another. Neighbours differ in everything that a list is ordered by.
+// Organisations and licences from one number to another. Neighbours differ in everything that a list is ordered by; ten organisations
+// sell them all, so that a page refers to as many in either house.
 const (
 	bulkOrganisations = `WITH RECURSIVE n(i) AS (SELECT CAST(%d AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < %d)
 		INSERT INTO organisations (id, hash, org_key, name, attributes, created_at, updated_at, expires_at, name_folded)
@@ -155,7 +156,7 @@ const (
 		SELECT '019b76dd-0000-7000-8000-' || substr(CAST(1000000000000 + i AS TEXT), 2), 'bulk-' || i, 'CODE-' || (i * 7919 %% 1000003) || '-' || i,
 			'code-' || (i * 7919 %% 1000003) || '-' || i, '019b76df-0000-7000-8000-00000000000' || (i * 31 / 7 %% 4),
 			CASE WHEN i %% %[3]d = 0 THEN '%[4]s' ELSE '019b76dc-0000-7000-8000-' || substr(CAST(1000000000000 + i / 100 * 7919 %% 1000003 AS TEXT), 2) END,
-			'019b76dc-0000-7000-8000-' || substr(CAST(1000000000000 + i / 100 * 7919 %% 1000003 AS TEXT), 2), '', 0,
+			'019b76dc-0000-7000-8000-' || substr(CAST(1000000000000 + i / %[3]d %% 10 * 7919 %% 1000003 AS TEXT), 2), '', 0,
 			1700000000000000 + (i * 104729 %% 1000) * 86400000000, CASE WHEN i %% 3 = 0 THEN 0 ELSE 1800000000000000 + (i * 1299709 %% 1000) * 86400000000 END,
 			0, 0, 4900, 0, '[]', 2, 0, 0, '', 0, 0, 1700000000000000 + i, 0 FROM n`
 )

@@ -51,6 +51,7 @@ type Reader interface {
 	OrganisationByNumber(ctx context.Context, number int64) (Organisation, error)
 	OrganisationByHash(ctx context.Context, hash string) (Organisation, error)
 	OrganisationByKey(ctx context.Context, key string) (Organisation, error)
+	OrganisationsByID(ctx context.Context, ids []OrganisationID) ([]Organisation, error) // by id, each once; unknown ones left out
 	Organisations(ctx context.Context, after OrganisationID, limit int) ([]Organisation, error)
 	Site(ctx context.Context, id SiteID) (Site, error)
 	Sites(ctx context.Context, id OrganisationID) ([]Site, error) // by name

@@ -90,7 +90,14 @@ func complete(ctx context.Context, r identity.Reader, list []identity.Licence) (
 	organisations := map[identity.OrganisationID]identity.Organisation{"": {}}
 	signers := map[identity.SubjectID]identity.Subject{}
 	var ids []identity.SubjectID
+	var places []identity.OrganisationID
 	for _, l := range list {
+		for _, id := range []identity.OrganisationID{l.OrganisationID, l.ProviderID} {
+			if _, known := organisations[id]; !known {
+				organisations[id] = identity.Organisation{}
+				places = append(places, id)
+			}
+		}
 		if _, known := signers[l.SignedBy]; !known && l.SignedBy != "" {
 			signers[l.SignedBy] = identity.Subject{}
 			ids = append(ids, l.SignedBy)
@@ -103,30 +110,23 @@ func complete(ctx context.Context, r identity.Reader, list []identity.Licence) (
 	for _, p := range people {
 		signers[p.ID] = p
 	}
+	found, err := r.OrganisationsByID(ctx, places)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range found {
+		organisations[o.ID] = o
+	}
 	all := make([]Shown, len(list))
 	for i, l := range list {
-		if err := once(agreements, l.AgreementID, func() (identity.Agreement, error) { return r.Agreement(ctx, l.AgreementID) }); err != nil {
-			return nil, err
-		}
-		for _, id := range []identity.OrganisationID{l.OrganisationID, l.ProviderID} {
-			if err := once(organisations, id, func() (identity.Organisation, error) { return r.Organisation(ctx, id) }); err != nil {
+		if _, known := agreements[l.AgreementID]; !known {
+			if agreements[l.AgreementID], err = r.Agreement(ctx, l.AgreementID); err != nil {
 				return nil, err
 			}
 		}
 		all[i] = Shown{l, agreements[l.AgreementID], organisations[l.OrganisationID], organisations[l.ProviderID], signers[l.SignedBy]}
 	}
 	return all, nil
-}
-
-func once[K comparable, V any](known map[K]V, key K, get func() (V, error)) error {
-	if _, ok := known[key]; ok {
-		return nil
-	}
-	v, err := get()
-	if err == nil {
-		known[key] = v
-	}
-	return err
 }
 
 // Show gives one licence, or NotFound where it is not the viewer's to see.

@@ -23,7 +23,7 @@ var allowed = []*regexp.Regexp{
 	regexp.MustCompile(`FROM (events|checkpoints|changes) ORDER BY \w+( DESC)? LIMIT`), // from the end of the key on
 	regexp.MustCompile(`FROM logins WHERE subject_id = \$1 ORDER BY is_primary`),       // one person's few
 	regexp.MustCompile(`FROM licences l .*WHERE l\.organisation_id = \$1`),             // one organisation's, sorted; not scanned: see below
-	regexp.MustCompile(`FROM \(SELECT .* FROM licence.* LIMIT \$\d+\) l `),             // the newest of all organisations', a bounded number
+	regexp.MustCompile(`FROM \(SELECT .* FROM licence.* LIMIT \$\d+\) l\b`),            // the newest of all organisations', a bounded number
 }
 
 // licenceScan is a look at every licence, device or agreement, which no list of one organisation's may take.

@@ -105,12 +105,21 @@ func (r reader) EachLicence(ctx context.Context, after identity.LicenceID, limit
 	return list(ctx, r.q, scanLicence, `SELECT `+licenceColumns+` FROM licences l WHERE l.id > $1 ORDER BY l.id LIMIT $2`, string(after), page(limit))
 }
 
+// What a licence's agreement and provider say, looked up for one row at a time: as joins, PostgreSQL would rather read all agreements and
+// organisations than the hundred that a list needs.
+const (
+	agreementName = `(SELECT a.name_folded FROM agreements a WHERE a.id = l.agreement_id)`
+	agreementKind = `(SELECT a.kind_folded FROM agreements a WHERE a.id = l.agreement_id)`
+	// A version before 0004 wrote no folded name.
+	providerName = `(SELECT COALESCE(NULLIF(p.name_folded, ''), LOWER(p.name)) FROM organisations p WHERE p.id = l.provider_id)`
+)
+
 // licenceOrder is what each thing to order by is in SQL, and whether a licence may lack it.
 var licenceOrder = map[identity.LicenceColumn]struct {
 	column string
 	lacks  string
 }{
-	identity.ByAgreementName: {column: `a.name_folded`},
+	identity.ByAgreementName: {column: agreementName},
 	identity.ByLicenceCode:   {column: `l.code_folded`},
 	identity.ByStart:         {column: `l.starts_at`, lacks: `(l.starts_at = 0)`},
 	identity.ByExpiry:        {column: `l.expires_at`, lacks: `(l.expires_at = 0)`},
@@ -144,19 +153,15 @@ func licencesBy(f identity.LicenceFilter) *licenceQuery {
 	default:
 		q.from = `(SELECT * FROM licences ORDER BY created_at DESC, id DESC LIMIT ` + q.arg(int64(identity.LicenceWindow)) + `) l`
 	}
-	q.from += ` JOIN agreements a ON a.id = l.agreement_id`
 	if f.Text != "" {
-		q.from += ` LEFT JOIN organisations p ON p.id = l.provider_id`
 		text := q.arg(fold(f.Text))
-		q.where = append(q.where, `(`+contains(`a.name_folded`, text)+` OR `+contains(`l.code_folded`, text)+` OR `+
-			// A version before 0004 wrote no folded name.
-			contains(`COALESCE(NULLIF(p.name_folded, ''), LOWER(p.name))`, text)+`)`)
+		q.where = append(q.where, `(`+contains(`l.code_folded`, text)+` OR `+contains(agreementName, text)+` OR `+contains(providerName, text)+`)`)
 	}
 	if f.Kind != "" {
-		q.where = append(q.where, `a.kind_folded = `+q.arg(fold(f.Kind)))
+		q.where = append(q.where, agreementKind+` = `+q.arg(fold(f.Kind)))
 	}
 	if f.Agreement != "" {
-		q.where = append(q.where, `(a.name_folded = `+q.arg(fold(f.Agreement))+` OR a.id = `+q.arg(f.Agreement)+`)`)
+		q.where = append(q.where, `(l.agreement_id = `+q.arg(f.Agreement)+` OR `+agreementName+` = `+q.arg(fold(f.Agreement))+`)`)
 	}
 	return q
 }

@@ -1,7 +1,9 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"gatehouse/internal/identity"
 )
@@ -28,6 +30,22 @@ func (r reader) OrganisationByHash(ctx context.Context, hash string) (identity.O
 
 func (r reader) OrganisationByKey(ctx context.Context, key string) (identity.Organisation, error) {
 	return one(ctx, r.q, scanOrganisation, `SELECT `+organisationColumns+` FROM organisations WHERE org_key = $1`, key)
+}
+
+const organisationsByID = `SELECT ` + organisationColumns + ` FROM organisations WHERE id IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+	$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`
+
+func (r reader) OrganisationsByID(ctx context.Context, ids []identity.OrganisationID) ([]identity.Organisation, error) {
+	var all []identity.Organisation
+	for chunk := range slices.Chunk(ids, idChunk) {
+		some, err := list(ctx, r.q, scanOrganisation, organisationsByID, chunkArgs(chunk)...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, func(a, b identity.Organisation) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(all, func(a, b identity.Organisation) bool { return a.ID == b.ID }), nil
 }
 
 func (r reader) Organisations(ctx context.Context, after identity.OrganisationID, limit int) ([]identity.Organisation, error) {

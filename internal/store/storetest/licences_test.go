@@ -339,6 +339,23 @@ func TestEntitling(t *testing.T) {
 	})
 }
 
+func TestOrganisationsByID(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		var want []identity.Organisation
+		var ids []identity.OrganisationID
+		for range 40 {
+			id := organisation(t, store)
+			want = append(want, read(t, store, func(r identity.Reader) (identity.Organisation, error) { return r.Organisation(t.Context(), id) }))
+			ids = append([]identity.OrganisationID{id, "none"}, ids...)
+		}
+		get := func(ids []identity.OrganisationID) []identity.Organisation {
+			return read(t, store, func(r identity.Reader) ([]identity.Organisation, error) { return r.OrganisationsByID(t.Context(), ids) })
+		}
+		same(t, get(append(ids, ids...)), want)
+		same(t, get(nil), nil)
+	})
+}
+
 func TestNotices(t *testing.T) {
 	EachEngine(t, func(t *testing.T, store identity.Store) {
 		ctx := t.Context()

@@ -22,6 +22,7 @@ import (
 	"gatehouse/internal/core/federation"
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/message"
@@ -90,6 +91,7 @@ type House struct {
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
+	Licences  *licence.Service
 	Worlds    *world.Service
 	System    *system.Service
 
@@ -146,6 +148,8 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 	h.Ring, err = keys.NewRing(keys.Options{
 		Store: h.Store, Box: h.Box, Now: h.now, Rand: h.rand,
 		Period: cfg.Keys.RotateEvery, Lead: cfg.Keys.PublishAhead, Keep: h.longestToken(),
+		// Documents of licences are held against the published keys until their grace is over.
+		KeepOf: map[string]time.Duration{keys.EdDSA: cfg.Licence.Lease + licence.MaxGrace + 24*time.Hour},
 	})
 	if err != nil {
 		return nil, err
@@ -241,7 +245,14 @@ func (h *House) core(o Options) error {
 		Store: h.Store, Manage: h.Manage, SignIn: h.SignIn, Sessions: h.Sessions, Providers: h.Providers, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand,
 	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
-	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
+	h.Licences = &licence.Service{
+		Store: h.Store, Log: h.Audit, Keys: h.Ring, Outbox: h.Outbox, Issuer: h.Config.Issuer + h.Config.OIDC.Prefix, Terms: licence.Terms{
+			Lease: h.Config.Licence.Lease, Grace: h.Config.Licence.Grace, EndsSoon: h.Config.Licence.EndsSoon,
+			Webhook: h.Config.Licence.WebhookURL.Reveal(), WebhookKey: h.Config.Licence.WebhookKey,
+		},
+		Told: looksAfterLicences, Stale: h.Feed.Stale, Now: h.now, Rand: h.rand,
+	}
+	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, Licences: h.Licences, CheckHash: password.CheckHash}
 	h.System = &system.Service{
 		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Staff: h.Staff, Outbox: h.Outbox, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
 	}
@@ -295,7 +306,7 @@ func (h *House) longestToken() time.Duration {
 
 // listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.
 func (h *House) listen() {
-	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Profiles.Changed, h.Grants.Changed, h.Staff.Changed, h.Ring.Listen, h.System.Changed, h.Providers.Changed}
+	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Profiles.Changed, h.Grants.Changed, h.Staff.Changed, h.Licences.Changed, h.Ring.Listen, h.System.Changed, h.Providers.Changed}
 	h.Feed.Attach()
 }
 

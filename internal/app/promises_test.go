@@ -48,15 +48,19 @@ const (
 	sharedSecret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 	clientSecret = "canary-client-secret-4711"
 
-	adaID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000a1"
-	bobID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000b1"
-	eveID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000e1"
-	tiaID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c1"
-	sueID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c2" // a customer
-	melID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c3"
-	rootID identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000f1"
-	acme   identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000a1"
-	works  identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000b1"
+	adaID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000a1"
+	bobID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000b1"
+	eveID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000e1"
+	tiaID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000c1"
+	sueID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000c2" // a customer
+	melID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000c3"
+	rootID         identity.SubjectID = "01a0a000-0000-7000-8000-0000000000f1"
+	licenceOfAcme                     = "01a0f000-0000-7000-8000-0000000000a1"
+	licenceOfWorks                    = "01a0f000-0000-7000-8000-0000000000b1"
+	boxOfAcme                         = "01a0e000-0000-7000-8000-0000000000a1"
+
+	acme  identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000a1"
+	works identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000b1"
 )
 
 // Two companies, people of each, one with a second factor, one who rules, and those who may not come in.
@@ -95,6 +99,13 @@ clients:
   - {id: robot, name: Robot, secret: ` + clientSecret + `, grants: [client_credentials, refresh_token], scopes: [read, introspect, revoke]}
 services:
   - {type: owgw, uri: "https://gw.example.test:16002"}
+agreements:
+  - {key: edge-pro, id: 01a0d000-0000-7000-8000-0000000000a1, name: Edge Pro, kind: subscription, provides: [inference, manager], published_at: 2025-01-01}
+devices:
+  - {key: box, id: ` + boxOfAcme + `, organisation: acme}
+licences:
+  - {key: ours, id: ` + licenceOfAcme + `, agreement: edge-pro, organisation: acme, provider: works, device: box, starts_at: 2025-01-01, expires_at: 2040-01-01}
+  - {key: theirs, id: ` + licenceOfWorks + `, agreement: edge-pro, organisation: works, starts_at: 2025-01-01}
 `
 
 // house is a whole house with that world. Limits on the number of calls are off, but where a test is about them.
@@ -710,6 +721,10 @@ var recipes = []recipe{
 	{door: nx.Door, op: "register", make: func(t testing.TB, h *house, _ string) request {
 		return request{method: "POST", target: "/auth/user", body: object("Email", h.newAddress(t), "Password", passphrase, "Name", "New", "Company", "New Company", "AcceptEULA", "true")}
 	}},
+	{door: nx.Door, op: "listLicenses", takes: []string{nxAccess}, make: plain("GET", "/auth/licenses?OrderBy=-ExpiresAt,AgreementName&q=edge&Kind=subscription&Limit=5&Device="+boxOfAcme, "")},
+	{door: nx.Door, op: "listLicensesAsLicense", takes: []string{nxAccess}, make: plain("GET", "/auth/license?Offset=0", "")},
+	{door: nx.Door, op: "readLicense", takes: []string{nxAccess}, make: plain("GET", "/auth/license/"+licenceOfAcme, "")},
+	{door: nx.Door, op: "licenseDocument", takes: []string{nxAccess}, make: plain("GET", "/auth/licences/"+licenceOfAcme+"/document?Device="+boxOfAcme, "")},
 	{door: nx.Door, op: "readUser", takes: []string{nxAccess}, make: plain("GET", "/auth/user/"+string(adaID), "")},
 	{door: nx.Door, op: "changeUser", takes: []string{nxAccess}, make: plain("PATCH", "/auth/user/"+string(adaID), `{"Name":"Ada L","Newsletter":true,"PhoneNumber":"+49"}`)},
 

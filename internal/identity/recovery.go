@@ -27,12 +27,12 @@ type Recovery struct {
 	ExpiresAt time.Time // of the request while it waits, then of the code
 }
 
-// Device is a browser in which somebody entered a code and asked to be remembered: her own wish for codes rests there.
-type Device struct {
+// Browser is one in which somebody entered a code and asked to be remembered: her own wish for codes rests there.
+type Browser struct {
 	Hash      []byte // SHA-256 of the mark that the browser keeps
 	SubjectID SubjectID
 	Door      Door
-	SessionID SessionID // the session that it was seen with last; its sign-out forgets the device
+	SessionID SessionID // the session that it was seen with last; its sign-out forgets the browser
 	UserAgent string
 	CreatedAt time.Time
 	ExpiresAt time.Time

@@ -188,7 +188,7 @@ func (s *Service) enrol(ctx context.Context, tx identity.Tx, caller identity.Cal
 	if err := s.createCredential(ctx, tx, c); err != nil {
 		return err
 	}
-	if err := tx.DeleteDevicesOf(ctx, c.SubjectID, ""); err != nil { // remembered for a code of another factor
+	if err := tx.DeleteBrowsersOf(ctx, c.SubjectID, ""); err != nil { // remembered for a code of another factor
 		return err
 	}
 	return s.finish(ctx, tx, caller, identity.SubjectChanged, string(c.SubjectID), audit.Entry{

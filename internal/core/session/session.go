@@ -209,7 +209,7 @@ func (s *Service) EndAllIn(ctx context.Context, tx identity.Tx, caller identity.
 	if err != nil {
 		return err
 	}
-	if err := tx.DeleteDevicesOf(ctx, id, ""); err != nil { // what ends them all ends what was remembered of her browsers
+	if err := tx.DeleteBrowsersOf(ctx, id, ""); err != nil { // what ends them all ends what was remembered of her browsers
 		return err
 	}
 	return s.ended(ctx, tx, caller, ended, reason)

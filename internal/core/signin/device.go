@@ -60,7 +60,7 @@ func (s *Service) known(ctx context.Context, r identity.Reader, caller identity.
 		return nil, nil
 	}
 	hash := sha256.Sum256([]byte(d.Mark.Reveal()))
-	held, err := r.Device(ctx, hash[:])
+	held, err := r.Browser(ctx, hash[:])
 	if errors.Is(err, identity.NotFound) {
 		return nil, nil
 	}
@@ -76,7 +76,7 @@ func agent(caller identity.Caller) string { return audit.Line(caller.UserAgent, 
 // mark gives the browser of a session that has begun its mark, or notes that it was seen with one.
 func (s *Service) mark(ctx context.Context, tx identity.Tx, caller identity.Caller, todo intent, begun identity.Session) (*Mark, error) {
 	if todo.Device != nil {
-		err := tx.SeeDevice(ctx, todo.Device, begun.ID)
+		err := tx.SeeBrowser(ctx, todo.Device, begun.ID)
 		if errors.Is(err, identity.NotFound) { // with the password that she has just changed
 			err = nil
 		}
@@ -91,7 +91,7 @@ func (s *Service) mark(ctx context.Context, tx identity.Tx, caller identity.Call
 	}
 	m := &Mark{Secret: identity.Secret(base64.RawURLEncoding.EncodeToString(random[:])), ExpiresAt: s.Now().Add(todo.MarksTTL)}
 	hash := sha256.Sum256([]byte(m.Secret.Reveal()))
-	return m, tx.CreateDevice(ctx, identity.Device{
+	return m, tx.CreateBrowser(ctx, identity.Browser{
 		Hash: hash[:], SubjectID: begun.SubjectID, Door: begun.Door, SessionID: begun.ID, UserAgent: agent(caller), CreatedAt: s.Now(), ExpiresAt: m.ExpiresAt,
 	})
 }
@@ -101,14 +101,14 @@ func (s *Service) Forget(ctx context.Context, caller identity.Caller, live *sess
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
 		if shown != "" {
 			hash := sha256.Sum256([]byte(shown.Reveal()))
-			held, err := tx.Device(ctx, hash[:])
+			held, err := tx.Browser(ctx, hash[:])
 			if err == nil && held.SubjectID == live.Session.SubjectID && held.Door == caller.Door {
-				err = tx.SeeDevice(ctx, hash[:], live.Session.ID)
+				err = tx.SeeBrowser(ctx, hash[:], live.Session.ID)
 			}
 			if err != nil && !errors.Is(err, identity.NotFound) {
 				return err
 			}
 		}
-		return tx.DeleteDevicesOf(ctx, live.Session.SubjectID, live.Session.ID)
+		return tx.DeleteBrowsersOf(ctx, live.Session.SubjectID, live.Session.ID)
 	})
 }

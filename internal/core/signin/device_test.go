@@ -138,7 +138,7 @@ func TestMarkIsNotKept(t *testing.T) {
 		c.WithTOTP(s)
 		mark, held := marked(t, c, s)
 		c.View(func(r identity.Reader) error {
-			d, err := r.Device(t.Context(), []byte(mark))
+			d, err := r.Browser(t.Context(), []byte(mark))
 			if err == nil {
 				t.Errorf("found by the mark itself: %+v", d)
 			}

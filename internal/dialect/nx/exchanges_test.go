@@ -28,6 +28,9 @@ func exchanges(t *testing.T) {
 		if strings.HasPrefix(story, "reset") {
 			captured["mailed"] = h.forgot(t, "ada@example.test").Query().Get("token")
 		}
+		if strings.HasPrefix(story, "licen") {
+			h.license(t)
+		}
 		return dialecttest.House{Public: h.handler, Advance: h.Clock.Advance, Captured: captured}
 	}})
 }

@@ -339,6 +339,13 @@ func featuresOf(o *identity.Organisation) map[string]any {
 	return features
 }
 
+// RoleOf gives this door's word for what a member is, "" where it keeps none.
+func RoleOf(m identity.Membership) string {
+	var word string
+	take(members(m.Attributes[Door]), "role", &word)
+	return word
+}
+
 func roleOf(at profile.Access) int { return roleIn(at.Attributes(Door)) }
 
 // roleIn reads what this door keeps of a membership.

@@ -134,10 +134,14 @@ func (t *tx) Sweep(ctx context.Context, now time.Time, limit int) (int, error) {
 			SELECT id FROM api_keys WHERE expires_at > 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)`, over},
 		{`DELETE FROM recoveries WHERE id IN (
 			SELECT id FROM recoveries WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, now.Add(-recoveryMemory)},
-		{`DELETE FROM devices WHERE hash IN (
-			SELECT hash FROM devices WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, now},
+		{`DELETE FROM browsers WHERE hash IN (
+			SELECT hash FROM browsers WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, now},
 		{`DELETE FROM services WHERE number IN (
 			SELECT number FROM services WHERE expires_at > 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)`, over},
+		// The newest one stays: the epoch is read from it, and never goes back.
+		{`DELETE FROM licence_revocations WHERE epoch IN (
+			SELECT epoch FROM licence_revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)
+			AND epoch < (SELECT MAX(epoch) FROM licence_revocations)`, over},
 		// The oldest changes by seq, which is the order in which they grow old.
 		{`DELETE FROM changes WHERE seq IN (
 			SELECT seq FROM (SELECT seq, at FROM changes ORDER BY seq LIMIT $2) AS oldest WHERE at < $1)`, now.Add(-changeMemory)},

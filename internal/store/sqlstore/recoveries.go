@@ -49,25 +49,25 @@ func (t *tx) SpendRecovery(ctx context.Context, id identity.RecoveryID, now time
 		WHERE id = $1 AND state = 'approved' AND expires_at > $2`, string(id), micros(now))
 }
 
-const deviceColumns = `hash, subject_id, door, session_id, user_agent, created_at, expires_at`
+const browserColumns = `hash, subject_id, door, session_id, user_agent, created_at, expires_at`
 
-func (r reader) Device(ctx context.Context, hash []byte) (identity.Device, error) {
-	return one(ctx, r.q, func(r Rows, d *identity.Device) error {
+func (r reader) Browser(ctx context.Context, hash []byte) (identity.Browser, error) {
+	return one(ctx, r.q, func(r Rows, d *identity.Browser) error {
 		return r.Scan((*bytes)(&d.Hash), (*string)(&d.SubjectID), (*string)(&d.Door), (*string)(&d.SessionID), &d.UserAgent, at(&d.CreatedAt), at(&d.ExpiresAt))
-	}, `SELECT `+deviceColumns+` FROM devices WHERE hash = $1`, blob(hash))
+	}, `SELECT `+browserColumns+` FROM browsers WHERE hash = $1`, blob(hash))
 }
 
-func (t *tx) CreateDevice(ctx context.Context, d identity.Device) error {
-	_, err := exec(ctx, t.q, `INSERT INTO devices (`+deviceColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+func (t *tx) CreateBrowser(ctx context.Context, d identity.Browser) error {
+	_, err := exec(ctx, t.q, `INSERT INTO browsers (`+browserColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		blob(d.Hash), string(d.SubjectID), string(d.Door), string(d.SessionID), d.UserAgent, micros(d.CreatedAt), micros(d.ExpiresAt))
 	return err
 }
 
-func (t *tx) SeeDevice(ctx context.Context, hash []byte, session identity.SessionID) error {
-	return affect(ctx, t.q, `UPDATE devices SET session_id = $2 WHERE hash = $1`, blob(hash), string(session))
+func (t *tx) SeeBrowser(ctx context.Context, hash []byte, session identity.SessionID) error {
+	return affect(ctx, t.q, `UPDATE browsers SET session_id = $2 WHERE hash = $1`, blob(hash), string(session))
 }
 
-func (t *tx) DeleteDevicesOf(ctx context.Context, id identity.SubjectID, session identity.SessionID) error {
-	_, err := exec(ctx, t.q, `DELETE FROM devices WHERE subject_id = $1 AND (CAST($2 AS TEXT) = '' OR session_id = $2)`, string(id), string(session))
+func (t *tx) DeleteBrowsersOf(ctx context.Context, id identity.SubjectID, session identity.SessionID) error {
+	_, err := exec(ctx, t.q, `DELETE FROM browsers WHERE subject_id = $1 AND (CAST($2 AS TEXT) = '' OR session_id = $2)`, string(id), string(session))
 	return err
 }

@@ -217,32 +217,32 @@ func TestRecoveries(t *testing.T) {
 	})
 }
 
-func TestDevices(t *testing.T) {
+func TestBrowsers(t *testing.T) {
 	EachEngine(t, func(t *testing.T, store identity.Store) {
 		ctx := t.Context()
 		who, other := subject(t, store), subject(t, store)
-		made := func(whose identity.SubjectID) identity.Device {
-			d := filled[identity.Device](t)
+		made := func(whose identity.SubjectID) identity.Browser {
+			d := filled[identity.Browser](t)
 			d.SubjectID = whose
-			update(t, store, func(tx identity.Tx) error { return tx.CreateDevice(ctx, d) })
+			update(t, store, func(tx identity.Tx) error { return tx.CreateBrowser(ctx, d) })
 			return d
 		}
 		a, b, c, foreign := made(who), made(who), made(who), made(other)
-		get := func(d identity.Device) func(r identity.Reader) (identity.Device, error) {
-			return func(r identity.Reader) (identity.Device, error) { return r.Device(ctx, d.Hash) }
+		get := func(d identity.Browser) func(r identity.Reader) (identity.Browser, error) {
+			return func(r identity.Reader) (identity.Browser, error) { return r.Browser(ctx, d.Hash) }
 		}
 		same(t, read(t, store, get(a)), a)
-		refused(t, store, identity.Conflict, func(tx identity.Tx) error { return tx.CreateDevice(ctx, a) })
+		refused(t, store, identity.Conflict, func(tx identity.Tx) error { return tx.CreateBrowser(ctx, a) })
 		a.SessionID = "seen"
-		update(t, store, func(tx identity.Tx) error { return tx.SeeDevice(ctx, a.Hash, a.SessionID) })
+		update(t, store, func(tx identity.Tx) error { return tx.SeeBrowser(ctx, a.Hash, a.SessionID) })
 		same(t, read(t, store, get(a)), a)
-		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.SeeDevice(ctx, []byte("x"), "s") })
+		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.SeeBrowser(ctx, []byte("x"), "s") })
 		for range 2 {
-			update(t, store, func(tx identity.Tx) error { return tx.DeleteDevicesOf(ctx, who, a.SessionID) })
+			update(t, store, func(tx identity.Tx) error { return tx.DeleteBrowsersOf(ctx, who, a.SessionID) })
 			absent(t, store, get(a))
 			same(t, read(t, store, get(b)), b)
 		}
-		update(t, store, func(tx identity.Tx) error { return tx.DeleteDevicesOf(ctx, who, "") })
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteBrowsersOf(ctx, who, "") })
 		absent(t, store, get(b))
 		absent(t, store, get(c))
 		same(t, read(t, store, get(foreign)), foreign)

@@ -287,7 +287,7 @@ func TestSweep(t *testing.T) {
 						return tx.CreateRecovery(ctx, identity.Recovery{ID: identity.RecoveryID(id), SubjectID: who, ExpiresAt: at})
 					},
 					func() error {
-						return tx.CreateDevice(ctx, identity.Device{Hash: []byte(id), SubjectID: who, ExpiresAt: at})
+						return tx.CreateBrowser(ctx, identity.Browser{Hash: []byte(id), SubjectID: who, ExpiresAt: at})
 					},
 				)
 			})

@@ -16,7 +16,7 @@ CREATE INDEX recoveries_subject ON recoveries (subject_id, id);
 CREATE INDEX recoveries_state ON recoveries (state, id);
 CREATE INDEX recoveries_end ON recoveries (expires_at);
 
-CREATE TABLE devices (
+CREATE TABLE browsers (
     hash       BLOB    NOT NULL PRIMARY KEY,
     subject_id TEXT    NOT NULL REFERENCES subjects (id) ON DELETE CASCADE,
     door       TEXT    NOT NULL,
@@ -25,5 +25,5 @@ CREATE TABLE devices (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX devices_subject ON devices (subject_id);
-CREATE INDEX devices_end ON devices (expires_at);
+CREATE INDEX browsers_subject ON browsers (subject_id);
+CREATE INDEX browsers_end ON browsers (expires_at);

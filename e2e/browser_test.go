@@ -7,8 +7,6 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -125,19 +123,7 @@ services:
   - {type: owgw, uri: "https://gw.example.test:16002"}
 `))
 	n := h.serve()
-	page, err := os.ReadFile(filepath.Join("testdata", "openwifi.html"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ui := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/" {
-			w.WriteHeader(http.StatusNoContent) // the icon
-			return
-		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(page)
-	}))
-	defer ui.Close()
+	ui := pageServer(t, "openwifi.html")
 
 	b := openBrowser(t)
 	b.do("open the page", chromedp.Navigate(ui.URL+"/?"+url.Values{"api": {n.base}}.Encode()))

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"gatehouse/internal/config"
@@ -33,6 +34,14 @@ var doorRules = map[identity.Door]identity.PasswordRule{
 
 // founder is what a door keeps of the membership of somebody who registered with an organisation of her own.
 var founder = identity.Attributes{titan.Door: titan.Owner}
+
+// looksAfterLicences says who is told when a licence of an organisation ends: whoever has a role called owner, admin or administrator in
+// it, or is its owner or administrator in TITAN's words.
+func looksAfterLicences(m identity.Membership) bool {
+	return leads[strings.ToLower(m.Role)] || leads[titan.RoleOf(m)]
+}
+
+var leads = map[string]bool{"owner": true, "admin": true, "administrator": true}
 
 // staffWords is how the door of an operator's people keeps what the core knows of them.
 var staffWords = openwifi.Words
@@ -68,7 +77,7 @@ func (h *House) doors(ctx context.Context) error {
 		Nx: &nx.Dialect{
 			Issuer: h.Config.Issuer, Prefix: h.Config.Nx.Prefix, Origins: h.Config.Nx.CORSOrigins,
 			StrengthPerMinute: h.Config.Limits.NxStrengthPerMinute, Keys: h.Ring,
-			SignIn: h.SignIn, SignUp: h.SignUp, Sessions: h.Sessions, Recovery: h.Recovery, Profiles: h.Profiles, Manage: h.Manage,
+			SignIn: h.SignIn, SignUp: h.SignUp, Sessions: h.Sessions, Recovery: h.Recovery, Profiles: h.Profiles, Manage: h.Manage, Licences: h.Licences,
 			Cloud: h.Cloud, RedirectURLs: h.Config.Nx.RedirectURLs, Services: h.nxServices(), Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		Insights: &insights.Dialect{
@@ -78,6 +87,7 @@ func (h *House) doors(ctx context.Context) error {
 		Titan: &titan.Dialect{
 			Issuer: h.Config.Issuer, Prefix: h.Config.Titan.Prefix, FrontendURL: h.Config.Titan.FrontendURL,
 			Origins: h.Config.Titan.CORSOrigins, Federation: h.Federation,
+			Recovery: h.Recovery, ApproveAtOnce: h.Config.Titan.RecoveryAutoApprove, CheckStrange: h.Config.Titan.CheckStrange,
 			UserPerMinute: h.Config.Limits.TitanUserPerMinute, AddressPerMinute: h.Config.Limits.TitanAddressPerMinute, Keys: h.Ring,
 			SignIn: h.SignIn, Sessions: h.Sessions, Profiles: h.Profiles, Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
@@ -91,7 +101,7 @@ func (h *House) doors(ctx context.Context) error {
 		OIDC: &oidc.Dialect{
 			// Its documents name addresses, so the issuer holds the prefix below which they are served.
 			Issuer: h.Config.Issuer + h.Config.OIDC.Prefix, Origins: h.Config.OIDC.CORSOrigins, Keys: h.Ring, Grants: h.Grants, Sessions: h.Sessions,
-			Now: h.now, Rand: h.rand,
+			Entitlements: h.Licences.EntitlementsOf, Now: h.now, Rand: h.rand,
 		},
 	}
 	// Cheapest to recognise first; which doors are open does not matter: a token is what it is.

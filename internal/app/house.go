@@ -25,6 +25,8 @@ import (
 	"gatehouse/internal/core/federation"
 	"gatehouse/internal/core/feed"
 	"gatehouse/internal/core/grant"
+	"gatehouse/internal/core/licence"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/phone"
@@ -42,6 +44,7 @@ import (
 	"gatehouse/internal/factor/nxcloud"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
+	"gatehouse/internal/factor/recoverycode"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
@@ -81,6 +84,7 @@ type House struct {
 	Passwords *credential.Passwords
 	SignIn    *signin.Service
 	Grants    *grant.Service
+	Links     *link.Service
 	Recovery  *recovery.Service
 	Manage    *manage.Service
 	Profiles  *profile.Service
@@ -92,6 +96,7 @@ type House struct {
 	SignUp    *signup.Service
 	Outbox    *deliver.Outbox
 	Worker    *deliver.Worker
+	Licences  *licence.Service
 	Worlds    *world.Service
 	System    *system.Service
 
@@ -149,6 +154,8 @@ func Open(ctx context.Context, cfg config.Config, o Options) (_ *House, err erro
 	h.Ring, err = keys.NewRing(keys.Options{
 		Store: h.Store, Box: h.Box, Now: h.now, Rand: h.rand,
 		Period: cfg.Keys.RotateEvery, Lead: cfg.Keys.PublishAhead, Keep: h.longestToken(),
+		// Documents of licences are held against the published keys until their grace is over.
+		KeepOf: map[string]time.Duration{keys.EdDSA: cfg.Licence.Lease + licence.MaxGrace + 24*time.Hour},
 	})
 	if err != nil {
 		return nil, err
@@ -201,11 +208,13 @@ func (h *House) core(o Options) error {
 	if err := h.delivery(); err != nil {
 		return err
 	}
+	h.Links = &link.Service{Keys: h.Box, Now: h.now, Rand: h.rand}
 	byMail, bySMS := h.codes(identity.Mail), h.codes(identity.SMS)
 	h.SignIn = &signin.Service{
 		Store: h.Store, Sessions: h.Sessions, Passwords: h.Passwords,
-		Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}, &onetimecode.SMS{Codes: bySMS}, &onetimecode.Email{Codes: byMail}},
-		Log:     h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
+		Factors: []signin.Factor{&totp.Factor{Box: h.Box, Now: h.now}, &onetimecode.SMS{Codes: bySMS}, &onetimecode.Email{Codes: byMail},
+			&recoverycode.Factor{Keys: h.Box, Outbox: h.Outbox}},
+		Links: h.Links, Log: h.Audit, Limits: limits, Now: h.now, Rand: h.rand,
 	}
 	h.Grants = &grant.Service{Store: h.Store, Sessions: h.Sessions, Hasher: h.pool, Log: h.Audit}
 	h.Phones = &phone.Service{
@@ -216,8 +225,9 @@ func (h *House) core(o Options) error {
 		Pictures: picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
 	}
 	h.Recovery = &recovery.Service{
-		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
+		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Links: h.Links, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
 	}
+	h.SignIn.Recovery = h.Recovery
 	h.Profiles = &profile.Service{Store: h.Store, Policies: h.Policies, Stale: h.Feed.Stale, Now: h.now}
 	h.Enrol = &enrol.Service{Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
 	h.Staff = &staff.Service{
@@ -244,7 +254,14 @@ func (h *House) core(o Options) error {
 		return err
 	}
 	h.Sealer = &audit.Sealer{Store: h.Store, Ring: h.Ring, Owner: h.node, Now: h.now}
-	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, CheckHash: password.CheckHash}
+	h.Licences = &licence.Service{
+		Store: h.Store, Log: h.Audit, Keys: h.Ring, Outbox: h.Outbox, Issuer: h.Config.Issuer + h.Config.OIDC.Prefix, Terms: licence.Terms{
+			Lease: h.Config.Licence.Lease, Grace: h.Config.Licence.Grace, EndsSoon: h.Config.Licence.EndsSoon,
+			Webhook: h.Config.Licence.WebhookURL.Reveal(), WebhookKey: h.Config.Licence.WebhookKey,
+		},
+		Told: looksAfterLicences, Stale: h.Feed.Stale, Now: h.now, Rand: h.rand,
+	}
+	h.Worlds = &world.Service{Store: h.Store, Manage: h.Manage, Licences: h.Licences, CheckHash: password.CheckHash}
 	h.System = &system.Service{
 		Store: h.Store, Log: h.Audit, Box: h.Box, Levels: o.Levels, Staff: h.Staff, Outbox: h.Outbox, Reloads: h.reloads(), Process: h.process(o.Version), Now: h.now,
 	}
@@ -323,7 +340,7 @@ func (h *House) longestToken() time.Duration {
 
 // listen ties what is kept in memory to the change feed: this node's commits at once, other nodes' through the tail.
 func (h *House) listen() {
-	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Profiles.Changed, h.Grants.Changed, h.Staff.Changed, h.Ring.Listen, h.System.Changed, h.Providers.Changed}
+	h.Feed.Listeners = []func([]identity.Change){h.Sessions.Changed, h.Policies.Changed, h.Profiles.Changed, h.Grants.Changed, h.Staff.Changed, h.Licences.Changed, h.Ring.Listen, h.System.Changed, h.Providers.Changed}
 	h.Feed.Attach()
 }
 

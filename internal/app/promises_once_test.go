@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -86,6 +87,24 @@ func TestOnceMeansOnce(t *testing.T) {
 				}
 			}
 			won(t, h.race(in), 1)
+		})
+		for _, kind := range []string{titanVerify, titanRecovery} {
+			t.Run(kind, func(t *testing.T) { won(t, h.race(same(verification(t, h, h.print(t, kind, "")))), 1) })
+		}
+		t.Run("recovery codes across doors", func(t *testing.T) {
+			id, login := h.newPerson(t, true)
+			printed, err := h.Recovery.PrintCodes(t.Context(), operator, id)
+			must(t, err)
+			for _, code := range []string{h.recoveryCode(t, id, login), printed[0].Reveal()} {
+				in := make([]request, racers)
+				for i := range in {
+					kind := []string{titanCode, wifiChallenge}[i%2]
+					in[i] = asks(kind).make(t, h, h.print(t, kind, login))
+					in[i].body = strings.ReplaceAll(in[i].body, h.codeNow(t), code)
+				}
+				won(t, h.race(in), 1)
+				h.Clock.Advance(16 * time.Minute) // the losers' tries are over
+			}
 		})
 		for _, kind := range []string{titanCode, wifiChallenge, nxTotp, cloudLimited} {
 			t.Run(kind, func(t *testing.T) {

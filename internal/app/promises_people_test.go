@@ -287,3 +287,47 @@ func TestMadeAtOpenWiFiComesInEverywhere(t *testing.T) {
 		t.Errorf("the subscriber: %v", a)
 	}
 }
+
+// Whose licences somebody sees and prints (P1): her organisation's, and a superadmin all unless she acts for one. Another's is as
+// unknown as one that is not there: not listed, counted or told by a filter.
+func TestLicencesOfOthers(t *testing.T) {
+	h := newHouse(t, apptest.Options{})
+	const nobody = "01a0f000-0000-7000-8000-00000000dead"
+	whose := map[string]identity.OrganisationID{licenceOfAcme: acme, licenceOfWorks: works}
+	for _, caller := range people {
+		token := h.print(t, nxAccess, caller.login)
+		for _, as := range []identity.OrganisationID{"", acme, works} {
+			var header [][2]string
+			if as != "" {
+				header = [][2]string{{"X-Act-As-Kind", "organization"}, {"X-Act-As-ID", string(as)}}
+			}
+			get := func(target string) answer {
+				return h.send(request{method: "GET", target: target, bearer: token, header: header})
+			}
+			if as != "" && as != caller.organisation && !caller.rules {
+				if a := get("/auth/licenses"); a.status != http.StatusForbidden {
+					t.Errorf("%s acting for %s: %v", caller.login, as, a)
+				}
+				continue
+			}
+			seen := 0
+			unknown, unprinted := get("/auth/license/"+nobody), get("/auth/licences/"+nobody+"/document")
+			for id, org := range whose {
+				may := org == caller.organisation && as == "" || org == as || caller.rules && as == ""
+				if may {
+					seen++
+				}
+				one, printed, filtered := get("/auth/license/"+id), get("/auth/licences/"+id+"/document"), get("/auth/licenses?q="+id)
+				if may && (!one.ok() || !printed.ok()) || !may && (one.status != http.StatusNotFound || one.body != unknown.body || printed.body != unprinted.body) {
+					t.Errorf("%s, acting for %q, reads %s: %v, %v", caller.login, as, id, one, printed)
+				}
+				if !may && (filtered.body != "[]" || strings.Contains(get("/auth/licenses").body, id)) {
+					t.Errorf("%s, acting for %q, finds %s", caller.login, as, id)
+				}
+			}
+			if total := get("/auth/licenses").header.Get("X-Pagination-Records"); total != strconv.Itoa(seen) {
+				t.Errorf("%s, acting for %q, counts %s of %d", caller.login, as, total, seen)
+			}
+		}
+	}
+}

@@ -24,6 +24,7 @@ import (
 	"gatehouse/internal/app/apptest"
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/apikey"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
@@ -49,15 +50,19 @@ const (
 	portal       = "https://portal.example.test/back"
 	harbour      = "8d1c9d0a-53f4-4bb8-8a15-0c3f6b7e2d41"
 
-	adaID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000a1"
-	bobID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000b1"
-	eveID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000e1"
-	tiaID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c1"
-	sueID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c2" // a customer
-	melID  identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000c3"
-	rootID identity.SubjectID      = "01a0a000-0000-7000-8000-0000000000f1"
-	acme   identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000a1"
-	works  identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000b1"
+	adaID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000a1"
+	bobID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000b1"
+	eveID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000e1"
+	tiaID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000c1"
+	sueID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000c2" // a customer
+	melID          identity.SubjectID = "01a0a000-0000-7000-8000-0000000000c3"
+	rootID         identity.SubjectID = "01a0a000-0000-7000-8000-0000000000f1"
+	licenceOfAcme                     = "01a0f000-0000-7000-8000-0000000000a1"
+	licenceOfWorks                    = "01a0f000-0000-7000-8000-0000000000b1"
+	boxOfAcme                         = "01a0e000-0000-7000-8000-0000000000a1"
+
+	acme  identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000a1"
+	works identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000b1"
 )
 
 // Two companies, people of each, one with a second factor, one who rules, and those who may not come in.
@@ -96,6 +101,13 @@ clients:
   - {id: robot, name: Robot, secret: ` + clientSecret + `, grants: [client_credentials, refresh_token], scopes: [read, introspect, revoke]}
 services:
   - {type: owgw, uri: "https://gw.example.test:16002"}
+agreements:
+  - {key: edge-pro, id: 01a0d000-0000-7000-8000-0000000000a1, name: Edge Pro, kind: subscription, provides: [inference, manager], published_at: 2025-01-01}
+devices:
+  - {key: box, id: ` + boxOfAcme + `, organisation: acme}
+licences:
+  - {key: ours, id: ` + licenceOfAcme + `, agreement: edge-pro, organisation: acme, provider: works, device: box, starts_at: 2025-01-01, expires_at: 2040-01-01}
+  - {key: theirs, id: ` + licenceOfWorks + `, agreement: edge-pro, organisation: works, starts_at: 2025-01-01}
 `
 
 // house is a whole house with that world. Limits on the number of calls are off, but where a test is about them.
@@ -344,6 +356,8 @@ const (
 	insightsAccess, insightsRefresh = "insights access", "insights refresh"
 	titanFull, titanCode            = "titan full", "titan code"
 	titanSpent                      = "titan spent" // of the generation before, its grace over
+	titanVerify                     = "titan verification link"
+	titanRecovery                   = "titan recovery link"
 	wifiAccess, wifiRefresh         = "openwifi access", "openwifi refresh"
 	wifiChallenge                   = "openwifi challenge"
 	wifiReset, wifiVerify           = "openwifi reset link", "openwifi verification link"
@@ -353,13 +367,13 @@ const (
 )
 
 var tokenKinds = []string{
-	nxAccess, nxRefresh, nxOldRefresh, nxReset, nxTotp, nxPageCode, cloudAccess, cloudRefresh, cloudLimited, insightsAccess, insightsRefresh, titanFull, titanCode, titanSpent,
+	nxAccess, nxRefresh, nxOldRefresh, nxReset, nxTotp, nxPageCode, cloudAccess, cloudRefresh, cloudLimited, insightsAccess, insightsRefresh, titanFull, titanCode, titanSpent, titanVerify, titanRecovery,
 	wifiAccess, wifiRefresh, wifiChallenge, wifiKey, wifiReset, wifiVerify, subAccess, subRefresh, oidcOwn, oidcAccess, oidcRefr,
 }
 
 // ofTicket says which kinds belong to somebody half way in.
 func ofTicket(kind string) bool {
-	return slices.Contains([]string{titanCode, wifiChallenge, nxReset, wifiReset, wifiVerify, nxTotp, nxPageCode, cloudLimited}, kind)
+	return slices.Contains([]string{titanCode, wifiChallenge, nxReset, wifiReset, wifiVerify, nxTotp, nxPageCode, cloudLimited, titanVerify, titanRecovery}, kind)
 }
 
 // print gets a fresh token of a kind, of the person with the login; where a second factor is asked for she has one.
@@ -430,10 +444,20 @@ func (h *house) printed(t testing.TB, kind, login string) string {
 		_, login := h.newPerson(t, false)
 		h.must(t, request{method: "POST", target: "/api/v1/oauth2?forgotPassword=true", body: object("userId", login), from: h.newNetwork()})
 		return h.mailedTo(t, login, "&id=")
+	case titanVerify:
+		id, login := h.newPerson(t, false)
+		if _, err := h.Recovery.StartVerification(t.Context(), identity.Caller{Door: "cli"}, id, h.Doors.Titan.VerifyLink()); err != nil {
+			t.Fatal(err)
+		}
+		return h.titanLink(t, login)
+	case titanRecovery:
+		_, login := h.newPerson(t, true)
+		h.must(t, request{method: "POST", target: "/auth/recovery/initiate", body: object("user", login), from: h.newNetwork()})
+		return h.titanLink(t, login)
 	case wifiVerify: // the same, since she may not sign in before she follows it
 		id, login := h.newPerson(t, false)
 		if _, err := h.Recovery.StartVerification(t.Context(), identity.Caller{Door: openwifi.Door}, id, recovery.Link{
-			TTL: 24 * time.Hour, Form: recovery.UUIDSecret, Address: func(s identity.Secret) string { return "https://sec.example.test/?a=b&id=" + s.Reveal() },
+			TTL: 24 * time.Hour, Form: link.UUID, Address: func(s identity.Secret) string { return "https://sec.example.test/?a=b&id=" + s.Reveal() },
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -515,6 +539,52 @@ func (h *house) resetLink(t testing.TB, login string) string {
 	}
 	_, rest, _ := strings.Cut(mails[len(mails)-1].Text, "token=")
 	return strings.Fields(rest)[0]
+}
+
+// titanLink is what the link in the only mail to somebody new carries, as one word.
+func (h *house) titanLink(t testing.TB, login string) string {
+	t.Helper()
+	return strings.NewReplacer("&signature=", ".", "&type=email", "", "&type=recovery", "").Replace(h.mailedTo(t, login, "?verification="))
+}
+
+// waiting is the recovery of somebody that waits for an operator; recoveryCode is what she is mailed once he has approved it.
+func (h *house) waiting(t testing.TB, id identity.SubjectID, login string) identity.RecoveryID {
+	t.Helper()
+	h.must(t, request{method: "POST", target: "/auth/recovery/initiate", body: object("user", login), from: h.newNetwork()})
+	h.must(t, verification(t, h, h.titanLink(t, login)))
+	var found identity.RecoveryID
+	h.view(t, func(ctx context.Context, r identity.Reader) error {
+		all, err := r.RecoveriesOf(ctx, id)
+		if len(all) == 1 {
+			found = all[0].ID
+		}
+		return err
+	})
+	return found
+}
+
+func (h *house) recoveryCode(t testing.TB, id identity.SubjectID, login string) string {
+	t.Helper()
+	_, err := h.Recovery.Approve(t.Context(), operator, h.waiting(t, id, login))
+	must(t, err)
+	for _, m := range h.Mails(t) {
+		if code := tenLetters.FindString(m.Text); code != "" && m.Recipient == login {
+			return code
+		}
+	}
+	t.Fatal("no code was mailed")
+	return ""
+}
+
+var tenLetters = regexp.MustCompile(`\b[2-9A-HJ-NP-Z]{10}\b`)
+
+// verification follows such a link.
+func verification(_ testing.TB, _ *house, token string) request {
+	hash, signature, _ := strings.Cut(token, ".")
+	if signature == "" {
+		signature = token
+	}
+	return request{method: "POST", target: "/auth/verification/" + url.PathEscape(hash) + "?" + form("signature", signature)}
 }
 
 // mailedTo gives what stands behind a word in the link that somebody new was mailed.
@@ -675,6 +745,10 @@ var recipes = []recipe{
 	{door: nx.Door, op: "register", make: func(t testing.TB, h *house, _ string) request {
 		return request{method: "POST", target: "/auth/user", body: object("Email", h.newAddress(t), "Password", passphrase, "Name", "New", "Company", "New Company", "AcceptEULA", "true")}
 	}},
+	{door: nx.Door, op: "listLicenses", takes: []string{nxAccess}, make: plain("GET", "/auth/licenses?OrderBy=-ExpiresAt,AgreementName&q=edge&Kind=subscription&Limit=5&Device="+boxOfAcme, "")},
+	{door: nx.Door, op: "listLicensesAsLicense", takes: []string{nxAccess}, make: plain("GET", "/auth/license?Offset=0", "")},
+	{door: nx.Door, op: "readLicense", takes: []string{nxAccess}, make: plain("GET", "/auth/license/"+licenceOfAcme, "")},
+	{door: nx.Door, op: "licenseDocument", takes: []string{nxAccess}, make: plain("GET", "/auth/licences/"+licenceOfAcme+"/document?Device="+boxOfAcme, "")},
 	{door: nx.Door, op: "readUser", takes: []string{nxAccess}, make: plain("GET", "/auth/user/"+string(adaID), "")},
 	{door: nx.Door, op: "changeUser", takes: []string{nxAccess}, make: plain("PATCH", "/auth/user/"+string(adaID), `{"Name":"Ada L","Newsletter":true,"PhoneNumber":"+49"}`)},
 
@@ -725,6 +799,8 @@ var recipes = []recipe{
 	{door: titan.Door, op: "signOut", takes: []string{titanFull, titanCode}, make: plain("POST", "/auth/invalidate", "")},
 	{door: titan.Door, op: "ping", takes: []string{titanFull}, make: plain("POST", "/auth/ping", "")},
 	{door: titan.Door, op: "refresh", takes: []string{titanFull}, make: plain("POST", "/auth/refresh", "")},
+	{door: titan.Door, op: "initiateRecovery", make: jsonOf("/auth/recovery/initiate", "user", "eve@works.test")},
+	{door: titan.Door, op: "verify", takes: []string{titanVerify, titanRecovery}, inBody: true, make: verification},
 	{door: titan.Door, op: "signIn", job: "token", make: jsonOf("/auth", "token", "of-nobody", "hub", "true", "remember", "false")},
 	{door: titan.Door, op: "providerState", job: "link", takes: []string{titanFull}, make: plain("GET", "/auth/provider/oauth/state", "")},
 	{door: titan.Door, op: "providerState", job: "login", make: plain("GET", "/auth/provider/oauth/state?intent=login", "")},
@@ -939,7 +1015,7 @@ func asks(kind string) recipe {
 	name := map[string]string{
 		nxAccess: "nx configuration", nxRefresh: "nx refresh", nxOldRefresh: "nx refresh", nxReset: "nx openReset",
 		nxTotp: "nx nxTOTP", nxPageCode: "nx nxCode", cloudAccess: "nx cloudAccount", cloudRefresh: "nx cloudToken refresh", cloudLimited: "nx cloudTOTP",
-		insightsAccess: "insights sites", insightsRefresh: "insights token refresh", titanFull: "titan ping", titanSpent: "titan ping", titanCode: "titan enterCode",
+		insightsAccess: "insights sites", insightsRefresh: "insights token refresh", titanFull: "titan ping", titanSpent: "titan ping", titanCode: "titan enterCode", titanVerify: "titan verify", titanRecovery: "titan verify",
 		wifiAccess: "openwifi me", wifiRefresh: "openwifi token refresh", wifiChallenge: "openwifi token challenge", wifiKey: "openwifi me by key",
 		wifiReset: "openwifi openLink reset", wifiVerify: "openwifi openLink verify", subAccess: "openwifi subscriberMe", subRefresh: "openwifi subscriberToken refresh", oidcRefr: "oidc token refresh",
 	}[kind]
@@ -1142,11 +1218,15 @@ func (h *house) state(t testing.TB) string {
 		if err != nil {
 			return err
 		}
+		recoveries, err := r.Recoveries(ctx, "", "", 1000)
+		if err != nil {
+			return err
+		}
 		change, err := r.LastChange(ctx)
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(&out).Encode([]any{sessions, messages, change})
+		return json.NewEncoder(&out).Encode([]any{sessions, messages, recoveries, change})
 	})
 	return out.String()
 }

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
@@ -265,6 +266,33 @@ func deeds() []deed {
 	web("stranger: a client ends a session", []string{"session.end ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
 		return formOf("/oauth2/revoke", "token", h.print(t, nxRefresh, login), "client_id", "robot", "client_secret", clientSecret)(t, h, "")
 	})
+	web("stranger: asking for a recovery", []string{"factor.recovery.request ok"}, func(_ *testing.T, _ *house, _ identity.SubjectID, login string) request {
+		return request{method: "POST", target: "/auth/recovery/initiate", body: object("user", login)}
+	})
+	web("confirming a recovery", []string{"factor.recovery.confirm ok"}, func(t *testing.T, h *house, _ identity.SubjectID, login string) request {
+		h.must(t, request{method: "POST", target: "/auth/recovery/initiate", body: object("user", login)})
+		return verification(t, h, h.titanLink(t, login))
+	})
+	web("confirming an address at titan", []string{"verification.confirm ok", "subject.update ok"}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {
+		_, err := h.Recovery.StartVerification(t.Context(), operator, id, h.Doors.Titan.VerifyLink())
+		must(t, err)
+		return verification(t, h, h.titanLink(t, login))
+	})
+	for _, kind := range []string{titanCode, wifiChallenge} {
+		withCode := func(t *testing.T, h *house, login, code string) request {
+			in := asks(kind).make(t, h, h.print(t, kind, login))
+			in.body = strings.ReplaceAll(in.body, h.codeNow(t), code)
+			return in
+		}
+		web("recovery code, "+kind, []string{"factor.recovery.use ok", "signin ok"}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {
+			return withCode(t, h, login, h.recoveryCode(t, id, login))
+		})
+		web("printed code, "+kind, []string{"signin ok"}, func(t *testing.T, h *house, id identity.SubjectID, login string) request {
+			codes, err := h.Recovery.PrintCodes(t.Context(), operator, id)
+			must(t, err)
+			return withCode(t, h, login, codes[3].Reveal())
+		})
+	}
 	ours := func(name, row, method, target, body string) {
 		all = append(all, deed{name: name, rows: []string{row}, prepare: func(t *testing.T, h *house) (func() bool, identity.SubjectID, identity.SubjectID) {
 			bearer := h.print(t, wifiAccess, "root@example.test")
@@ -288,7 +316,10 @@ func deeds() []deed {
 	})
 	op := func(name string, rows []string, do func(t *testing.T, h *house, id identity.SubjectID) error) {
 		all = append(all, deed{name: name, rows: rows, inside: true, prepare: func(t *testing.T, h *house) (func() bool, identity.SubjectID, identity.SubjectID) {
-			id, login := h.newPerson(t, name == "factors reset")
+			id, login := h.newPerson(t, name == "factors reset" || strings.Contains(name, "recovery"))
+			if strings.HasSuffix(name, "a recovery") {
+				h.waiting(t, id, login)
+			}
 			if slices.Contains(rows, "session.end ok") {
 				h.print(t, nxAccess, login)
 			}
@@ -307,6 +338,26 @@ func deeds() []deed {
 	})
 	op("enrolling a factor", []string{"factor.enrol ok"}, func(t *testing.T, h *house, id identity.SubjectID) error {
 		return h.Manage.EnrolTOTP(t.Context(), by, id, sharedSecret)
+	})
+	waits := func(t *testing.T, h *house, id identity.SubjectID) (found identity.RecoveryID) {
+		h.view(t, func(ctx context.Context, r identity.Reader) error {
+			all, err := r.RecoveriesOf(ctx, id)
+			found = all[0].ID
+			return err
+		})
+		return found
+	}
+	op("approving a recovery", []string{"factor.recovery.approve ok"}, func(t *testing.T, h *house, id identity.SubjectID) error {
+		_, err := h.Recovery.Approve(t.Context(), by, waits(t, h, id))
+		return err
+	})
+	op("denying a recovery", []string{"factor.recovery.deny ok"}, func(t *testing.T, h *house, id identity.SubjectID) error {
+		_, err := h.Recovery.Deny(t.Context(), by, waits(t, h, id))
+		return err
+	})
+	op("printing recovery codes", []string{"factor.recovery.codes ok"}, func(t *testing.T, h *house, id identity.SubjectID) error {
+		_, err := h.Recovery.PrintCodes(t.Context(), by, id)
+		return err
 	})
 	op("giving a login", []string{"subject.login.add ok"}, func(t *testing.T, h *house, id identity.SubjectID) error {
 		return h.Manage.AddLogin(t.Context(), by, id, h.newAddress(t))

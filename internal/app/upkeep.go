@@ -15,7 +15,7 @@ const (
 	sweepSteps  = 200 // in one round
 )
 
-// upkeep removes what has ended and rotates keys, once a minute, on whichever node holds the lease.
+// upkeep removes what has ended, rotates keys and tells people of licences that end, once a minute, on whichever node holds the lease.
 func (h *House) upkeep(ctx context.Context) {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
@@ -44,11 +44,12 @@ func (h *House) upkeepOnce(ctx context.Context) error {
 	// RS256 is slow to make, and only few clients ask for it: made here, after the first answer.
 	ensured := h.Ring.Ensure(ctx)
 	rotated := h.Ring.Maintain(ctx)
+	told := h.Licences.Tell(ctx)
 	var pruned error
 	if keep := h.Config.Audit.Retention; keep > 0 {
 		_, pruned = h.Sealer.Prune(ctx, h.now().Add(-keep))
 	}
-	return errors.Join(swept, ensured, rotated, pruned)
+	return errors.Join(swept, ensured, rotated, told, pruned)
 }
 
 func (h *House) sweep(ctx context.Context) error {

@@ -60,14 +60,18 @@ type grammar struct {
 	Plan   planCmd   `cmd:"" group:"Describe the world in a file" help:"Show what apply would change, and change nothing."`
 	Export exportCmd `cmd:"" group:"Describe the world in a file" help:"Print the world as such a file, secrets as hashes."`
 
-	User     userCmd     `cmd:"" group:"Look after it" help:"People and machines."`
-	Org      orgCmd      `cmd:"" group:"Look after it" help:"Organisations."`
-	Client   clientCmd   `cmd:"" group:"Look after it" help:"OAuth clients."`
-	Provider providerCmd `cmd:"" group:"Look after it" help:"Identity providers."`
-	Session  sessionCmd  `cmd:"" group:"Look after it" help:"Who is signed in."`
-	Key      keyCmd      `cmd:"" group:"Look after it" help:"Signing keys."`
-	Outbox   outboxCmd   `cmd:"" group:"Look after it" help:"Messages on their way out."`
-	Audit    auditCmd    `cmd:"" group:"Look after it" help:"The audit log."`
+	User      userCmd      `cmd:"" group:"Look after it" help:"People and machines."`
+	Org       orgCmd       `cmd:"" group:"Look after it" help:"Organisations."`
+	Client    clientCmd    `cmd:"" group:"Look after it" help:"OAuth clients."`
+	Licence   licenceCmd   `cmd:"" group:"Look after it" help:"Who may use what, until when, on which devices."`
+	Agreement agreementCmd `cmd:"" group:"Look after it" help:"What licences are of."`
+	Device    deviceCmd    `cmd:"" group:"Look after it" help:"Devices that licences name."`
+	Provider  providerCmd  `cmd:"" group:"Look after it" help:"Identity providers."`
+	Session   sessionCmd   `cmd:"" group:"Look after it" help:"Who is signed in."`
+	Recovery  recoveryCmd  `cmd:"" group:"Look after it" help:"Who lost a second factor."`
+	Key       keyCmd       `cmd:"" group:"Look after it" help:"Signing keys."`
+	Outbox    outboxCmd    `cmd:"" group:"Look after it" help:"Messages on their way out."`
+	Audit     auditCmd     `cmd:"" group:"Look after it" help:"The audit log."`
 
 	Doctor     doctorCmd     `cmd:"" group:"Understand it" help:"Check configuration, store, keys and delivery, and say what to do."`
 	Explain    explainCmd    `cmd:"" group:"Understand it" help:"What is in force, and why."`

@@ -11,6 +11,7 @@ import (
 type keyCmd struct {
 	List   keyListCmd   `cmd:"" help:"List all, newest first in each algorithm."`
 	Rotate keyRotateCmd `cmd:"" help:"Make a successor: published now, signing later."`
+	JWKS   keyJWKSCmd   `cmd:"" name:"jwks" help:"Print the published keys (RFC 7517), as the server's jwks_uri does."`
 }
 
 type keyJSON struct {
@@ -57,5 +58,16 @@ func (c *keyRotateCmd) Run(e *environment) error {
 			return object(e.Out, keyObject(k))
 		}
 		return say(e, fmt.Sprintf("key %s (%s) is published and signs from %s", k.ID, k.Algorithm, when(k.ActivatesAt)))
+	})
+}
+
+type keyJWKSCmd struct {
+	JSON bool `name:"json" hidden:"" help:"It is JSON anyway."`
+}
+
+func (c *keyJWKSCmd) Run(e *environment) error {
+	return e.with(func(h *app.House) error {
+		body, _ := h.Ring.JWKS()
+		return whole(e, string(body))
 	})
 }

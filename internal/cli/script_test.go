@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) { scripts(t, testscript.Params{Dir: "testdata"}) 
 
 // The same words on the other engine, for the verbs whose answers come from the store.
 func TestScriptsOnPostgreSQL(t *testing.T) {
-	for _, name := range []string{"user", "world", "client", "session", "empty"} {
+	for _, name := range []string{"user", "world", "client", "session", "empty", "licence"} {
 		t.Run(name, func(t *testing.T) {
 			scripts(t, testscript.Params{Files: []string{filepath.Join("testdata", name+".txtar")}},
 				"GATEHOUSE_DATABASE="+storetest.PostgresURL(t), "GATEHOUSE_MASTER_KEY=YSBtYXN0ZXIga2V5IG9mIDMyIGJ5dGVzLCBzaGFyZWQ=")

@@ -20,6 +20,7 @@ type userCmd struct {
 	SetPassword  userSetPasswordCmd  `cmd:"" help:"Set a password from standard input; her sessions end."`
 	Sessions     userSessionsCmd     `cmd:"" help:"List her sessions."`
 	SignOut      userSignOutCmd      `cmd:"" help:"End all her sessions."`
+	Verify       userVerifyCmd       `cmd:"" help:"Mail her a link to confirm her address; until she follows it she cannot sign in."`
 	ResetFactors userResetFactorsCmd `cmd:"" help:"Remove her second factors; her sessions end."`
 	Identities   userIdentitiesCmd   `cmd:"" help:"List her identities at other houses."`
 	Unlink       userUnlinkCmd       `cmd:"" help:"Take one of them away; her sessions end. Her only way in stays."`

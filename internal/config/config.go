@@ -37,6 +37,7 @@ type Config struct {
 	Limits   Limits
 	Keys     Keys
 	Audit    Audit
+	Licence  Licence
 
 	Nx       Nx
 	Insights Insights
@@ -89,6 +90,15 @@ type Keys struct {
 // Audit says how long audit rows are kept; 0 = for ever.
 type Audit struct{ Retention time.Duration }
 
+// Licence is the operator's part of every licence.
+type Licence struct {
+	Lease      time.Duration // of a document
+	Grace      time.Duration // of a licence that is made without one
+	EndsSoon   time.Duration // 0 = nobody is told
+	WebhookURL identity.Secret
+	WebhookKey identity.Secret
+}
+
 // Nx configures the Nx door.
 type Nx struct {
 	Door
@@ -121,6 +131,7 @@ type Titan struct {
 	IdleLife            time.Duration
 	RefreshGrace        time.Duration
 	RecoveryAutoApprove bool
+	CheckStrange        bool
 }
 
 // OpenWiFi configures the OpenWiFi door.

@@ -514,6 +514,29 @@ func secretURL(schemes ...string) kind[identity.Secret] {
 	})
 }
 
+// webhook is where the outbox posts to.
+func webhook() kind[identity.Secret] {
+	at := secretURL("http", "https")
+	return secret(at.takes, func(s string) error {
+		if err := at.check(identity.Secret(s)); err != nil {
+			return err
+		}
+		if u, err := url.Parse(s); err != nil || u.User != nil || u.Fragment != "" || len(s) > 1000 {
+			return wrong("put what proves us into the query, and no more than 1000 characters", "with a user, a fragment, or too long")
+		}
+		return nil
+	})
+}
+
+func webhookKey() kind[identity.Secret] {
+	return secret("at least 16 characters", func(s string) error {
+		if len(s) < 16 {
+			return wrong("make one with: openssl rand -hex 32", "too short to withstand guessing")
+		}
+		return nil
+	})
+}
+
 func masterKey() kind[identity.Secret] {
 	return secret("32 bytes in base64", func(s string) error {
 		_, err := decodeMasterKey(s)

@@ -36,6 +36,7 @@ var sections = []struct{ group, title string }{
 	{"limits", "Limits"},
 	{"keys", "Signing keys"},
 	{"audit", "Audit"},
+	{"licence", "Licences"},
 	{"nx", "Door: nx"},
 	{"insights", "Door: insights"},
 	{"titan", "Door: titan"},

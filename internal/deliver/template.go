@@ -22,8 +22,13 @@ import (
 const (
 	PasswordReset     = "password-reset"     // mail: name, link, hours
 	EmailVerification = "email-verification" // mail: name, link, hours
-	Code              = "code"               // mail and SMS: name, code, minutes
+	Code              = "code"               // mail and SMS: name, code, minutes; in a mail link, which may be missing
+	RecoveryConfirm   = "recovery-confirm"   // mail: name, link, hours
+	RecoveryCode      = "recovery-code"      // mail: name, code, hours
+	RecoveryUsed      = "recovery-used"      // mail: name, left, which may be empty
 	PhoneVerification = "phone-verification" // SMS: name, code, minutes
+	LicenceEndsSoon   = "licence-ends-soon"  // mail: name, organisation, agreement, licence, date, grace, days
+	LicenceExpired    = "licence-expired"    // mail: the same
 )
 
 // fallback is the language of who states none that we speak.
@@ -103,7 +108,7 @@ func (t *Templates) parse(files fs.FS, path string) error {
 	if sms, is := strings.CutSuffix(path, ".sms.txt"); is {
 		name, extension = sms, "sms.txt"
 	}
-	known, what := []string{PasswordReset, EmailVerification, Code}, "mail"
+	known, what := []string{PasswordReset, EmailVerification, Code, RecoveryConfirm, RecoveryCode, RecoveryUsed, LicenceEndsSoon, LicenceExpired}, "mail"
 	if extension == "sms.txt" {
 		known, what = []string{Code, PhoneVerification}, "SMS"
 	}
@@ -147,7 +152,10 @@ func (t *Templates) parse(files fs.FS, path string) error {
 }
 
 // sample is what every template is tried with.
-var sample = map[string]string{"name": "Ada", "link": "https://id.example.com/reset?t=x", "hours": "2", "code": "123456", "minutes": "5"}
+var sample = map[string]string{
+	"name": "Ada", "link": "https://id.example.com/reset?t=x", "hours": "2", "code": "123456", "minutes": "5", "left": "9",
+	"organisation": "ACME", "agreement": "Edge Pro", "licence": "lic-1", "date": "2027-01-01", "grace": "2027-01-15", "days": "30",
+}
 
 func cutLast(s, separator string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, separator); i >= 0 {

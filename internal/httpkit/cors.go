@@ -18,8 +18,9 @@ type CORS struct {
 	Methods     string   // of a preflight's answer: "GET, POST"
 	MaxAge      string   // seconds
 	Expose      string   // header names
-	Credentials bool
-	Always      bool // answer "*" to requests without an Origin too
+	Credentials bool     // say so in a preflight's answer
+	Cookies     bool     // and in every answer to one of the origins by name: its pages may be given cookies. Never with "*"
+	Always      bool     // answer "*" to requests without an Origin too
 }
 
 // Wrap answers preflights with 200 and adds the headers to every other answer, refusals included: without them a browser shows
@@ -42,6 +43,9 @@ func (c CORS) Wrap(next http.Handler) http.Handler {
 		switch {
 		case origin != "" && (slices.Contains(c.Origins, "*") || slices.Contains(c.Origins, origin)):
 			h["Access-Control-Allow-Origin"] = []string{origin}
+			if c.Cookies && !slices.Contains(c.Origins, "*") {
+				h.Set("Access-Control-Allow-Credentials", "true")
+			}
 		case origin == "" && c.Always:
 			h["Access-Control-Allow-Origin"] = anyOrigin
 		}

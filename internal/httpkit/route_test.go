@@ -171,6 +171,8 @@ func TestCORS(t *testing.T) {
 	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 	anyone := CORS{Origins: []string{"*"}, Methods: "GET, POST", MaxAge: "86400", Expose: "X-Total", Credentials: true, Always: true}
 	some := CORS{Origins: []string{"https://ui.example"}, Methods: "GET"}
+	withCookies := CORS{Origins: some.Origins, Methods: "GET", Cookies: true}
+	anyCookies := CORS{Origins: []string{"*"}, Methods: "GET", Cookies: true}
 	const allowOrigin, allowHeaders = "Access-Control-Allow-Origin", "Access-Control-Allow-Headers"
 	tests := []struct {
 		name, method, origin string
@@ -185,6 +187,9 @@ func TestCORS(t *testing.T) {
 			"Access-Control-Allow-Credentials": "true", "Access-Control-Max-Age": "86400", "Content-Type": "",
 		}},
 		{"known", "GET", "https://ui.example", some, 403, map[string]string{allowOrigin: "https://ui.example", "Access-Control-Allow-Credentials": ""}},
+		{"known, with cookies", "GET", "https://ui.example", withCookies, 403, map[string]string{allowOrigin: "https://ui.example", "Access-Control-Allow-Credentials": "true"}},
+		{"unknown, with cookies", "GET", "https://evil.example", withCookies, 403, map[string]string{allowOrigin: "", "Access-Control-Allow-Credentials": ""}},
+		{"anyone, with cookies", "GET", "https://a.example", anyCookies, 403, map[string]string{allowOrigin: "https://a.example", "Access-Control-Allow-Credentials": ""}},
 		{"unknown", "GET", "https://ui.example.evil.example", some, 403, map[string]string{allowOrigin: "", "Vary": "Origin"}},
 		{"unknown preflight", "OPTIONS", "https://evil.example", some, 200, map[string]string{allowOrigin: ""}},
 		{"null", "GET", "null", some, 403, map[string]string{allowOrigin: ""}},

@@ -94,6 +94,8 @@ const (
 	ServicesChanged   ChangeKind = "services"
 	LevelsChanged     ChangeKind = "levels"    // log levels
 	ProvidersChanged  ChangeKind = "providers" // identity providers
+	// LicencesChanged goes with what an organisation may use: of a licence of hers, or of an agreement ("": anybody's).
+	LicencesChanged ChangeKind = "licences"
 	// EverythingChanged is never stored: a tail that lost its place tells its listeners to forget all they cached.
 	EverythingChanged ChangeKind = "all"
 )

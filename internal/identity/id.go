@@ -23,6 +23,7 @@ type (
 	EventID        string
 	MessageID      string
 	APIKeyID       string
+	RecoveryID     string
 )
 
 // Door is one dialect as the core sees it: a name in a session and an audience in a token.

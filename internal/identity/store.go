@@ -11,7 +11,7 @@ import (
 // cannot be reached, is full or read-only), Invalid (text that is not UTF-8 or holds a zero byte, a number out of range).
 // Anything else is Internal. A statement that failed spoils its transaction: Update then fails, even if write returns nil.
 // Updating or deleting what is not there is NotFound, except where forgetting is all that is asked (DeleteOpaqueToken,
-// ClearAttempts, DeleteTicketsOf).
+// ClearAttempts, DeleteTicketsOf, DeleteBrowsersOf).
 type Store interface {
 	// View reads one snapshot. Neither View nor Update is called inside the other's function: they may wait for each other.
 	View(ctx context.Context, read func(Reader) error) error
@@ -30,6 +30,8 @@ type Store interface {
 
 // Reader is one snapshot.
 type Reader interface {
+	LicenceReader
+
 	Subject(ctx context.Context, id SubjectID) (Subject, error)
 	SubjectByNumber(ctx context.Context, number int64) (Subject, error)
 	SubjectByHash(ctx context.Context, hash string) (Subject, error)
@@ -49,6 +51,7 @@ type Reader interface {
 	OrganisationByNumber(ctx context.Context, number int64) (Organisation, error)
 	OrganisationByHash(ctx context.Context, hash string) (Organisation, error)
 	OrganisationByKey(ctx context.Context, key string) (Organisation, error)
+	OrganisationsByID(ctx context.Context, ids []OrganisationID) ([]Organisation, error) // by id, each once; unknown ones left out
 	Organisations(ctx context.Context, after OrganisationID, limit int) ([]Organisation, error)
 	Site(ctx context.Context, id SiteID) (Site, error)
 	Sites(ctx context.Context, id OrganisationID) ([]Site, error) // by name
@@ -86,6 +89,10 @@ type Reader interface {
 	RevokedToken(ctx context.Context, id string) (RevokedToken, error)
 	Ticket(ctx context.Context, id TicketID) (Ticket, error)
 	TicketByHash(ctx context.Context, hash []byte) (Ticket, error)
+	Recovery(ctx context.Context, id RecoveryID) (Recovery, error)
+	RecoveriesOf(ctx context.Context, id SubjectID) ([]Recovery, error)                                   // newest first
+	Recoveries(ctx context.Context, state RecoveryState, after RecoveryID, limit int) ([]Recovery, error) // "": of every state
+	Browser(ctx context.Context, hash []byte) (Browser, error)
 
 	Client(ctx context.Context, id ClientID) (Client, error)
 	Clients(ctx context.Context, after ClientID, limit int) ([]Client, error)
@@ -110,6 +117,7 @@ type Reader interface {
 // what may happen once is one statement, never a look and then a write.
 type Tx interface {
 	Reader
+	LicenceTx
 
 	CreateSubject(ctx context.Context, s *Subject) error // sets Number
 	UpdateSubject(ctx context.Context, s Subject) error
@@ -187,6 +195,14 @@ type Tx interface {
 	// TryTicket is guarded: it takes one try from a ticket that is unspent, in time and has one left.
 	TryTicket(ctx context.Context, id TicketID, now time.Time) (left int, tried bool, err error)
 	DeleteTicketsOf(ctx context.Context, id SubjectID, purpose string) error // "": of every purpose
+	CreateRecovery(ctx context.Context, r Recovery) error
+	// DecideRecovery is guarded: it moves a request that waits, in time, to r's State, Hash and ExpiresAt.
+	DecideRecovery(ctx context.Context, r Recovery, now time.Time) (decided bool, err error)
+	// SpendRecovery is guarded: it uses up an approved one, in time.
+	SpendRecovery(ctx context.Context, id RecoveryID, now time.Time) (spent bool, err error)
+	CreateBrowser(ctx context.Context, b Browser) error
+	SeeBrowser(ctx context.Context, hash []byte, session SessionID) error
+	DeleteBrowsersOf(ctx context.Context, id SubjectID, session SessionID) error // "": all of hers
 
 	CreateClient(ctx context.Context, c Client) error
 	UpdateClient(ctx context.Context, c Client) error

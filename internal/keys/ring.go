@@ -57,6 +57,8 @@ type Options struct {
 	Period time.Duration // age at which a key is replaced; 0: 90 days
 	Lead   time.Duration // how long a key is published before it signs, so that verifiers know it by then; 0: 24 h
 	Keep   time.Duration // the longest token's life: a retired key verifies for so long; 0: 31 days
+	// KeepOf says so for algorithms that sign what lives longer than tokens.
+	KeepOf map[string]time.Duration
 }
 
 // Ring signs and verifies. Its keys are in memory; Reload reads them again.
@@ -358,7 +360,7 @@ func (r *Ring) replace(ctx context.Context, alg string, lead time.Duration, due 
 				continue
 			}
 			row.RetiresAt = newest.ActivatesAt
-			row.ExpiresAt = row.RetiresAt.Add(r.Keep)
+			row.ExpiresAt = row.RetiresAt.Add(max(r.Keep, r.KeepOf[row.Algorithm]))
 			if err := tx.UpdateSigningKey(ctx, row); err != nil {
 				return err
 			}

@@ -13,8 +13,11 @@ import (
 	"gatehouse/internal/identity"
 )
 
-// maxToken is the longest text that is looked at, in bytes.
-const maxToken = 8 << 10
+// maxToken is the longest text that is looked at, in bytes; maxList the longest that is printed for others to look at.
+const (
+	maxToken = 8 << 10
+	maxList  = 4 << 20
+)
 
 // compact is the encoding of RFC 7515, section 2, without its leniency: unused bits must be zero.
 var compact = base64.RawURLEncoding.Strict()
@@ -30,6 +33,15 @@ type Verified struct {
 // Sign prints claims as a compact JWS under the algorithm's active key. With EdDSA equal claims give equal tokens, as long as
 // the key stays.
 func (r *Ring) Sign(alg, typ string, claims any) (string, error) {
+	return r.sign(alg, typ, claims, maxToken)
+}
+
+// SignList is Sign for what may be longer than a token, and is never shown as one.
+func (r *Ring) SignList(alg, typ string, claims any) (string, error) {
+	return r.sign(alg, typ, claims, maxList)
+}
+
+func (r *Ring) sign(alg, typ string, claims any, limit int) (string, error) {
 	k := r.state.Load().signer(alg, r.now())
 	if k == nil {
 		return "", identity.Unavailable.Wrap(fmt.Errorf("no %s signing key", alg))
@@ -55,7 +67,7 @@ func (r *Ring) Sign(alg, typ string, claims any) (string, error) {
 	}
 	input = append(input, '.')
 	input = compact.AppendEncode(input, signature)
-	if len(input) > maxToken {
+	if len(input) > limit {
 		return "", fmt.Errorf("token of %d bytes: %w", len(input), identity.TooLarge)
 	}
 	return string(input), nil

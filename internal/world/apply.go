@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/identity"
@@ -18,8 +19,9 @@ import (
 
 // Service makes a store match a file, and writes it as one.
 type Service struct {
-	Store  identity.Store
-	Manage *manage.Service
+	Store    identity.Store
+	Manage   *manage.Service
+	Licences *licence.Service
 	// CheckHash says whether a password hash can be verified here; nil: nobody asks.
 	CheckHash func(encoded string) error
 }
@@ -43,7 +45,7 @@ const (
 // Step is one difference between file and store.
 type Step struct {
 	Action  Action   `json:"action"`
-	Kind    string   `json:"kind"` // organisation, site, policy, role, subject, client, service, identity provider
+	Kind    string   `json:"kind"` // organisation, site, policy, role, subject, client, service, identity provider, agreement, device, licence
 	Name    string   `json:"name"`
 	Changes []string `json:"changes,omitempty"` // of an update; never a secret
 }
@@ -309,6 +311,9 @@ func (a *applier) all(ctx context.Context) error {
 			return refused(a.w.File, p.record, err)
 		}
 	}
+	if err := a.licensing(ctx); err != nil {
+		return err
+	}
 	if a.o.Prune {
 		return a.prune(ctx)
 	}
@@ -393,6 +398,9 @@ func (a *applier) references(ctx context.Context) error {
 				}
 			}
 		}
+	}
+	if err := a.licensingReferences(ctx, &m, known, stands); err != nil {
+		return err
 	}
 	return m.err()
 }

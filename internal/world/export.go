@@ -27,6 +27,9 @@ type (
 		Clients       []fileClient       `yaml:"clients"`
 		Services      []fileService      `yaml:"services"`
 		Providers     []fileProvider     `yaml:"identity_providers"`
+		Agreements    []fileAgreement    `yaml:"agreements"`
+		Devices       []fileDevice       `yaml:"devices"`
+		Licences      []fileLicence      `yaml:"licences"`
 	}
 	filePolicy struct {
 		Key         string `yaml:"key"`
@@ -192,14 +195,16 @@ type exporter struct {
 	policies      map[identity.PolicyID]string
 	organisations map[identity.OrganisationID]string
 	sites         map[identity.SiteID]string
+	agreements    map[identity.AgreementID]string
 	file          fileWorld
 }
 
 func read(ctx context.Context, r identity.Reader) (fileWorld, error) {
 	e := &exporter{
 		r: r, policies: map[identity.PolicyID]string{}, organisations: map[identity.OrganisationID]string{}, sites: map[identity.SiteID]string{},
+		agreements: map[identity.AgreementID]string{},
 	}
-	for _, part := range []func(context.Context) error{e.readPolicies, e.readOrganisations, e.readRoles, e.readSubjects, e.readClients, e.readServices, e.readProviders} {
+	for _, part := range []func(context.Context) error{e.readPolicies, e.readOrganisations, e.readRoles, e.readSubjects, e.readClients, e.readServices, e.readProviders, e.readAgreements, e.readDevices, e.readLicences} {
 		if err := part(ctx); err != nil {
 			return fileWorld{}, err
 		}

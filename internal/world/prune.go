@@ -18,6 +18,7 @@ func (a *applier) prune(ctx context.Context) error {
 		name string
 		part func(context.Context) error
 	}{
+		{"licences", a.pruneLicences}, {"devices", a.pruneDevices}, {"agreements", a.pruneAgreements},
 		{"subjects", a.pruneSubjects}, {"clients", a.pruneClients}, {"services", a.pruneServices},
 		{"identity_providers", a.pruneProviders},
 		{"organisations", a.pruneOrganisations}, {"roles", a.pruneRoles}, {"policies", a.prunePolicies},

@@ -35,6 +35,9 @@ type World struct {
 	Clients       []Client
 	Services      []Listed
 	Providers     []Provider
+	Agreements    []Agreement
+	Devices       []Device
+	Licences      []Licence
 	has           map[string]bool // the lists that the file has
 }
 
@@ -51,6 +54,10 @@ func (r record) at(field string) place {
 		return r.place
 	case manage.FieldAlias:
 		field = "aliases"
+	case "device":
+		if _, ok := r.fields[field]; !ok {
+			field = "devices"
+		}
 	case "policy":
 		if _, ok := r.fields[field]; !ok {
 			field = "security_policy"
@@ -192,9 +199,7 @@ type Provider struct {
 }
 
 // later are sections that this version does not hold.
-var later = map[string]string{
-	"agreements": "agreements", "devices": "devices", "licences": "licences",
-}
+var later = map[string]string{}
 
 // Parse reads a file; file is its name for mistakes. The error is Mistakes.
 func Parse(file string, text []byte) (*World, error) {
@@ -230,6 +235,9 @@ func (r *reader) world(w *World, doc *yaml.Node) {
 		"clients":            section("clients", func(n *yaml.Node, field string) { r.client(w, n, field) }),
 		"services":           section("services", func(n *yaml.Node, field string) { r.service(w, n, field) }),
 		"identity_providers": section("identity_providers", func(n *yaml.Node, field string) { r.provider(w, n, field) }),
+		"agreements":         section("agreements", func(n *yaml.Node, field string) { r.agreement(w, n, field) }),
+		"devices":            section("devices", func(n *yaml.Node, field string) { r.device(w, n, field) }),
+		"licences":           section("licences", func(n *yaml.Node, field string) { r.licence(w, n, field) }),
 	}
 	for name, words := range later {
 		known[name] = func(n *yaml.Node, field string) {
@@ -873,6 +881,7 @@ func (r *reader) repeats(w *World) {
 	for _, s := range w.Services {
 		once("service", s.Type+" "+s.PublicURI, s.at("uri"), "is given twice")
 	}
+	r.licenceRepeats(w, once)
 	for _, s := range w.Subjects {
 		once("subject id", string(s.ID), s.at("id"), "is given twice")
 		for _, l := range s.Identities {

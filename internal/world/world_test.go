@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/identity"
@@ -31,6 +32,9 @@ func newHouse(t *testing.T, store identity.Store) *house {
 	core.Passwords.Rand = core.SignIn.Rand // ids of one kind come from one source, or two would be equal
 	return &house{core, &world.Service{Store: store, Manage: &manage.Service{
 		Store: store, Passwords: core.Passwords, Sessions: core.Sessions, Log: core.Passwords.Log, Box: core.Box,
+		Now: core.Clock.Now, Rand: core.SignIn.Rand,
+	}, Licences: &licence.Service{
+		Store: store, Log: core.Passwords.Log, Outbox: core.Outbox, Terms: licence.Terms{Lease: 720 * time.Hour, Grace: 336 * time.Hour},
 		Now: core.Clock.Now, Rand: core.SignIn.Rand,
 	}}, t}
 }
@@ -180,6 +184,17 @@ identity_providers:
   - {key: google, kind: google, client_id: app, client_secret: said-to-google}
   - {key: "1", kind: oidc, issuer: "http://127.0.0.1:1/x", client_id: "2", name: "off", email: never, create_accounts: false, suspended: true}
   - {key: microsoft, kind: microsoft, client_id: m, client_secret: "null", tenants: [5b1f4c2e-8a63-4b0d-9a55-0d1c7e6f2a10], email: always}
+agreements:
+  - {key: "odd:draft", name: "null", kind: "1", published_at: null}
+  - {key: "odd:pro", name: "- : #", kind: "on", provides: ["yes", "2", "a b"], published_at: 2025-01-01}
+devices:
+  - {key: "0x1", name: "~", organisation: "odd:one"}
+  - {key: "odd:2", organisation: "odd:one"}
+licences:
+  - {key: "1", agreement: "odd:pro", organisation: "odd:one", provider: "2024-01-01", devices: ["odd:2", "0x1"], seats: 9, starts_at: 2025-02-01T00:00:00.123456Z,
+     expires_at: 2031-01-01, grace: 90m, paid_until: 2026-06-01, amount_per_month: 1000000000000, discount_bp: 10000, code: "Code 1",
+     catalogues: [01a0ca00-0000-7000-8000-000000000001], signed_by: null-island@example.test, signed_at: 2025-01-31}
+  - {key: "2", agreement: "odd:pro", organisation: "odd:one", revoked: true, grace: 0s}
 `
 
 func TestExportMovesBetweenStores(t *testing.T) {
@@ -205,7 +220,9 @@ func TestExportMovesBetweenStores(t *testing.T) {
 			b.apply("organisations: [{key: gone, sites: [{key: x}]}]\nroles: [{key: gone}]\n"+
 				"subjects: [{email: gone@example.test, memberships: [{organisation: gone, site: x, role: gone}]}]\n"+
 				"services: [{type: gone, uri: 'http://gone.example.test'}]\nclients: [{id: gone}]\npolicies: [{key: gone}]\n"+
-				"identity_providers: [{key: gone, kind: google, client_id: x}]\n", world.Options{})
+				"identity_providers: [{key: gone, kind: google, client_id: x}]\n"+
+				"agreements: [{key: gone, kind: trial}]\ndevices: [{key: gone, organisation: gone}]\n"+
+				"licences: [{key: gone, agreement: gone, organisation: gone, device: gone}]\n", world.Options{})
 			b.apply(string(exported), world.Options{Prune: true})
 			if again := b.export(); !bytes.Equal(exported, again) {
 				t.Errorf("the export of the copy differs:\n%s\nwas\n%s", again, exported)
@@ -358,7 +375,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown section", "subject: []\n", []string{"world.yaml:1: subject: is not known here; did you mean subjects?"}},
 		{"unknown field", "subjects:\n  - email: a@example.test\n    memberhips: []\n", []string{"world.yaml:3: subjects[0].memberhips: is not known here; did you mean memberships?"}},
 		{"twice", "roles: []\nroles: []\n", []string{"world.yaml:2: roles: is given twice, first on line 1"}},
-		{"what others hold", "roles: []\nlicences:\n  - {key: x}\n", []string{"world.yaml:3: licences: this version of Gatehouse does not hold licences"}},
+		{"what others hold", "roles: []\nidentity_providers:\n  - {key: x}\n", []string{"world.yaml:3: identity_providers: this version of Gatehouse does not hold identity providers"}},
 		{"all at once", "organisations:\n  - name: x\nsubjects:\n  - email: nobody\n    superadmin: 1\n    password: [x]\nclients:\n  - id: a\n    secret: x\n    secret_hash: y\n", []string{
 			"world.yaml:2: organisations[0].key: is needed", "world.yaml:4: subjects[0].email: must be an e-mail address",
 			"world.yaml:5: subjects[0].superadmin: must be true or false", "world.yaml:6: subjects[0].password: must be text",
@@ -488,4 +505,100 @@ subjects:
 	if again := h.apply(string(h.export()), world.Options{}); len(again) != 0 {
 		t.Errorf("applying the export changes %v", again)
 	}
+}
+
+// licensed is a world with one licence of everything.
+const licensed = `
+organisations: [{key: acme}, {key: reseller}]
+subjects: [{email: ada@example.test, aliases: [ada]}]
+agreements:
+  - {key: edge-pro, name: Edge Pro, kind: subscription, provides: [manager, inference]}
+devices:
+  - {key: camera-1, name: Camera 1, organisation: acme, id: 0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7a01}
+  - {key: camera-2, organisation: acme}
+licences:
+  - {key: lic-1, agreement: edge-pro, organisation: acme, provider: reseller, device: camera-1, starts_at: 2026-01-01T00:00:00Z, expires_at: 2027-01-01T00:00:00Z, signed_by: ada}
+`
+
+func TestLicensing(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		made := h.apply(licensed, world.Options{})
+		for _, want := range []string{"create agreement edge-pro", "create device camera-1", "create device camera-2", "create licence lic-1"} {
+			if !slices.Contains(made, want) {
+				t.Errorf("%q is not among %q", want, made)
+			}
+		}
+		h.apply(licensed, world.Options{Prune: true})
+		d, err := h.Licences.Find(t.Context(), "lic-1")
+		if err != nil || d.Taken != 1 || d.Seats != 1 || d.Provider.Key != "reseller" || d.Signed.Email != "ada@example.test" || d.Agreement.PublishedAt.IsZero() ||
+			d.Devices[0].ID != "0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7a01" || d.Grace != 336*time.Hour {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		for name, tt := range map[string]struct{ from, to, want string }{
+			"renewed":       {"expires_at: 2027-01-01T00:00:00Z", "expires_at: 2028-01-01", "update licence lic-1: expires_at 2027-01-01T00:00:00Z → 2028-01-01T00:00:00Z"},
+			"for ever":      {"expires_at: 2027-01-01T00:00:00Z", "expires_at: null", "update licence lic-1: expires_at 2027-01-01T00:00:00Z → none"},
+			"revoked":       {"signed_by: ada", "revoked: true", "update licence lic-1: revoked false → true"},
+			"its device":    {"device: camera-1", "device: camera-2", `update licence lic-1: devices "camera-1" → "camera-2"`},
+			"no device":     {"device: camera-1", "devices: []", `update licence lic-1: devices "camera-1" → ""`},
+			"two devices":   {"device: camera-1", "seats: 2, devices: [camera-2, camera-1]", `update licence lic-1: seats 1 → 2, devices "camera-1" → "camera-1 camera-2"`},
+			"no provider":   {"provider: reseller", "provider: null", `update licence lic-1: provider ""`},
+			"its agreement": {"provides: [manager, inference]", "provides: [manager]", `update agreement edge-pro: provides "inference manager" → "manager"`},
+			"a draft":       {"kind: subscription", "kind: subscription, published_at: null", "update agreement edge-pro: published_at 2026-01-01T00:00:00Z → none"},
+			"its name":      {"name: Camera 1", "name: Camera One", `update device camera-1: name "Camera 1" → "Camera One"`},
+		} {
+			t.Run(name, func(t *testing.T) {
+				if !strings.Contains(licensed, tt.from) {
+					t.Fatal(tt.from)
+				}
+				if steps := h.apply(strings.Replace(licensed, tt.from, tt.to, 1), world.Options{}); !slices.Equal(steps, []string{tt.want}) {
+					t.Errorf("it did %q, want %q", steps, tt.want)
+				}
+				back := strings.Replace(licensed, "signed_by: ada", "signed_by: ada, seats: 1, revoked: false", 1)
+				if name == "a draft" {
+					back = strings.Replace(back, "kind: subscription", "kind: subscription, published_at: 2026-01-01", 1)
+				}
+				h.apply(back, world.Options{})
+			})
+		}
+		if d, err = h.Licences.Find(t.Context(), "lic-1"); err != nil || len(d.Renewals) == 0 {
+			t.Errorf("no history: %+v, %v", d.Renewals, err)
+		}
+		for name, tt := range map[string]struct{ from, to, want string }{
+			"no such agreement":    {"agreement: edge-pro", "agreement: edge", `world.yaml:10: licences[0].agreement: there is no agreement "edge"`},
+			"no such organisation": {"organisation: acme, provider", "organisation: acm, provider", `world.yaml:10: licences[0].organisation: there is no organisation "acm"`},
+			"no such provider":     {"provider: reseller", "provider: nobody", `world.yaml:10: licences[0].provider: there is no organisation "nobody"`},
+			"no such device":       {"device: camera-1", "device: camera-9", `world.yaml:10: licences[0].device: there is no device "camera-9"`},
+			"a device twice":       {"device: camera-1", "devices: [camera-1, camera-1]", `world.yaml:10: licences[0].devices: holds "camera-1" twice`},
+			"device and devices":   {"device: camera-1", "device: camera-1, devices: []", "world.yaml:10: licences[0].devices: is given beside device"},
+			"too few seats":        {"device: camera-1", "seats: 1, devices: [camera-1, camera-2]", "world.yaml:10: licences[0].devices: no seat is free: all 1 are taken"},
+			"nobody signed":        {"signed_by: ada", "signed_by: bob", `world.yaml:10: licences[0].signed_by: there is nobody with the login "bob"`},
+			"no instant":           {"2027-01-01T00:00:00Z", "soon", "world.yaml:10: licences[0].expires_at: must be an instant"},
+			"over before it is":    {"2027-01-01T00:00:00Z", "2025-01-01", "world.yaml:10: licences[0].expires_at: must be after starts_at"},
+			"more than all off":    {"signed_by: ada", "discount_bp: 10001", "world.yaml:10: licences[0].discount_bp: must be from 0 to 10000"},
+			"less than nothing":    {"signed_by: ada", "amount_per_month: -1", "world.yaml:10: licences[0].amount_per_month: must be a whole number, 0 or more"},
+			"half a month":         {"signed_by: ada", "amount_per_month: 1.5", "world.yaml:10: licences[0].amount_per_month: must be a whole number, 0 or more"},
+			"another organisation": {"organisation: acme, provider", "organisation: reseller, provider", "world.yaml:10: licences[0].organisation: a licence stays with its organisation"},
+			"a device that moves":  {"name: Camera 1, organisation: acme", "name: Camera 1, organisation: reseller", "world.yaml:7: devices[0].organisation: a device stays in its organisation"},
+			"another id":           {"6d1b6f6f7a01", "6d1b6f6f7a02", "world.yaml:7: devices[0].id: the record with this key has another id"},
+			"no UUID":              {"id: 0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7a01", "id: x", "world.yaml:7: devices[0].id: must be a UUID"},
+			"no kind":              {"kind: subscription", "kind: ''", "world.yaml:5: agreements[0].kind: is needed"},
+			"a word twice":         {"[manager, inference]", "[manager, manager]", "world.yaml:5: agreements[0].provides: must not hold an entry twice"},
+			"no organisation":      {"key: camera-2, organisation: acme", "key: camera-2", "world.yaml:8: devices[1].organisation: is needed"},
+			"a key twice":          {"key: camera-2", "key: camera-1", "world.yaml:8: devices[1].key: is given twice, first on line 7"},
+			"unknown":              {"signed_by: ada", "signed: ada", "world.yaml:10: licences[0].signed: is not known here"},
+			"no licence's key":     {"key: lic-1, ", "", "world.yaml:10: licences[0].key: is needed"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				if !strings.Contains(licensed, tt.from) {
+					t.Fatal(tt.from)
+				}
+				h.refuse(strings.Replace(licensed, tt.from, tt.to, 1), tt.want)
+			})
+		}
+		pruned := h.apply("agreements: []\ndevices: []\nlicences: []\n", world.Options{Prune: true})
+		if want := []string{"delete licence lic-1", "delete device camera-1", "delete device camera-2", "delete agreement edge-pro"}; len(pruned) != len(want) || pruned[0] != want[0] || pruned[3] != want[3] {
+			t.Errorf("pruning did %q", pruned)
+		}
+	})
 }

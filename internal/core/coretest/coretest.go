@@ -18,6 +18,7 @@ import (
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
 	"gatehouse/internal/core/grant"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
@@ -25,6 +26,7 @@ import (
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/factor/onetimecode"
 	"gatehouse/internal/factor/password"
+	"gatehouse/internal/factor/recoverycode"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
@@ -46,6 +48,7 @@ type Core struct {
 	Passwords *credential.Passwords
 	SignIn    *signin.Service
 	Grants    *grant.Service
+	Links     *link.Service
 	Outbox    *deliver.Outbox // nothing in it is sent
 	Email     *onetimecode.Email
 	SMS       *onetimecode.SMS
@@ -87,9 +90,11 @@ func New(t testing.TB, store identity.Store) *Core {
 	c.SMS, c.Email = &onetimecode.SMS{Codes: codes}, &onetimecode.Email{Codes: codes}
 	c.SignIn = &signin.Service{
 		Store: store, Sessions: c.Sessions, Passwords: c.Passwords,
-		Factors: []signin.Factor{&totp.Factor{Box: box, Now: c.Clock.Now}, c.SMS, c.Email},
+		Factors: []signin.Factor{&totp.Factor{Box: box, Now: c.Clock.Now}, c.SMS, c.Email, &recoverycode.Factor{Keys: box, Outbox: c.Outbox}},
 		Log:     log, Limits: signin.DefaultLimits, Now: c.Clock.Now, Rand: SeededRand(),
 	}
+	c.Links = &link.Service{Keys: box, Now: c.Clock.Now, Rand: c.SignIn.Rand}
+	c.SignIn.Links = c.Links
 	c.Grants = &grant.Service{Store: store, Sessions: c.Sessions, Hasher: pool, Log: log, Forms: []token.Form{Form(Door), Form(Lax)}}
 	for _, listener := range []func([]identity.Change){c.Sessions.Changed, c.Policies.Changed, c.Grants.Changed} {
 		store.OnCommit(listener)

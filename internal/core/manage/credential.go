@@ -188,6 +188,9 @@ func (s *Service) enrol(ctx context.Context, tx identity.Tx, caller identity.Cal
 	if err := s.createCredential(ctx, tx, c); err != nil {
 		return err
 	}
+	if err := tx.DeleteBrowsersOf(ctx, c.SubjectID, ""); err != nil { // remembered for a code of another factor
+		return err
+	}
 	return s.finish(ctx, tx, caller, identity.SubjectChanged, string(c.SubjectID), audit.Entry{
 		Action: "factor.enrol", SubjectID: c.SubjectID, After: map[string]any{"kind": c.Kind, "target": c.Target},
 	})
@@ -256,6 +259,10 @@ func (s *Service) ResetFactors(ctx context.Context, caller identity.Caller, id i
 }
 
 func (s *Service) removeFactors(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, factors []identity.Credential, keep identity.SessionID, action string) error {
+	factors, err := withStandIns(ctx, tx, id, factors)
+	if err != nil {
+		return err
+	}
 	kinds := make([]identity.CredentialKind, len(factors))
 	for i, c := range factors {
 		kinds[i] = c.Kind
@@ -272,4 +279,24 @@ func (s *Service) removeFactors(ctx context.Context, tx identity.Tx, caller iden
 	return s.finish(ctx, tx, caller, identity.SubjectChanged, string(id), audit.Entry{
 		Action: action, SubjectID: id, Before: map[string]any{"factors": kinds},
 	})
+}
+
+// withStandIns adds her printed codes where nothing is left that they could stand in for: a factor that she enrols one day is not
+// opened by a sheet of paper from before.
+func withStandIns(ctx context.Context, tx identity.Tx, id identity.SubjectID, going []identity.Credential) ([]identity.Credential, error) {
+	all, err := tx.Credentials(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var codes []identity.Credential
+	for _, c := range all {
+		switch {
+		case c.Kind == identity.Password || slices.ContainsFunc(going, func(g identity.Credential) bool { return g.ID == c.ID }):
+		case c.Kind == identity.RecoveryCode:
+			codes = append(codes, c)
+		default:
+			return going, nil
+		}
+	}
+	return slices.Concat(going, codes), nil
 }

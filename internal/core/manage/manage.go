@@ -133,6 +133,15 @@ func line(field, value string, limit int) error {
 	return nil
 }
 
+// CheckLine, CheckLines and CheckKey are the rules for texts of records that other packages keep.
+func CheckLine(field, value string) error { return line(field, value, maxName) }
+
+// CheckLines is CheckLine for a list of words without repeats.
+func CheckLines(field string, values []string) error { return lines(field, values, maxKey) }
+
+// CheckKey accepts the operator's name for a record.
+func CheckKey(field, value string) error { return key(field, value) }
+
 // bidi marks reorder the text around them, so that a page or a log shows something else than it says.
 func bidi(r rune) bool {
 	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069

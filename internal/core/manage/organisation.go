@@ -195,12 +195,25 @@ func (s *Service) DeleteOrganisationIn(ctx context.Context, tx identity.Tx, call
 			}
 		}
 	}
+	if err := s.voidLicences(ctx, tx, id); err != nil {
+		return err
+	}
 	if err := tx.DeleteOrganisation(ctx, id); err != nil {
 		return err
 	}
 	return s.finish(ctx, tx, caller, identity.PolicyChanged, string(id), audit.Entry{
 		Action: "organisation.delete", OrganisationID: id, Before: viewOrganisation(o),
 	})
+}
+
+// voidLicences revokes what devices hold of an organisation's licences, which go with it.
+func (s *Service) voidLicences(ctx context.Context, tx identity.Tx, id identity.OrganisationID) error {
+	last, err := tx.LastDocument(ctx, id)
+	now := s.Now()
+	if err != nil || !last.After(now) {
+		return err
+	}
+	return tx.Revoke(ctx, &identity.Revocation{OrganisationID: id, RevokedAt: now, ExpiresAt: last})
 }
 
 // leave ends somebody's sessions in an organisation that she no longer belongs to.

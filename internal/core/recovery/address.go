@@ -12,8 +12,6 @@ import (
 // address changes (manage.Service.UpdateIn).
 const VerifyTicket = "email-verification"
 
-const verifyTemplate = "email-verification"
-
 // StartVerificationIn has somebody show that her address is hers, in the caller's transaction: she is mailed a link, and until
 // she follows it she may not sign in and holds no session. Links of this kind that she was mailed before die. The caller has
 // decided that he may ask for it. Its refusals are NotFound, Throttled (so many mails to one person), and Denied for the last
@@ -24,7 +22,7 @@ func (s *Service) StartVerificationIn(ctx context.Context, tx identity.Tx, calle
 	if err != nil {
 		return subject, err
 	}
-	if err := s.sendAnew(ctx, tx, caller, VerifyTicket, verifyTemplate, subject, link); err != nil {
+	if err := s.sendAnew(ctx, tx, caller, checks, subject, link); err != nil {
 		return subject, err
 	}
 	return subject, s.Log.Record(ctx, tx, caller, audit.Entry{Action: "verification.request", SubjectID: id})
@@ -39,10 +37,20 @@ func (s *Service) StartVerification(ctx context.Context, caller identity.Caller,
 	return subject, err
 }
 
+// Purpose says which of some purposes a link is good for; it spends nothing. Its refusal is TicketInvalid.
+func (s *Service) Purpose(ctx context.Context, caller identity.Caller, secret identity.Secret, among ...string) (purpose string, err error) {
+	err = s.Store.View(ctx, func(r identity.Reader) error {
+		t, err := s.Links.Open(ctx, r, caller.Door, secret, among...)
+		purpose = t.Purpose
+		return err
+	})
+	return purpose, err
+}
+
 // LookAtVerification says whether a link to confirm an address is still good; it spends nothing.
 func (s *Service) LookAtVerification(ctx context.Context, caller identity.Caller, secret identity.Secret) error {
 	return s.Store.View(ctx, func(r identity.Reader) error {
-		_, err := s.open(ctx, r, caller, secret, VerifyTicket)
+		_, err := s.Links.Open(ctx, r, caller.Door, secret, VerifyTicket)
 		return err
 	})
 }
@@ -52,16 +60,9 @@ func (s *Service) LookAtVerification(ctx context.Context, caller identity.Caller
 func (s *Service) Verify(ctx context.Context, caller identity.Caller, secret identity.Secret) (identity.Subject, error) {
 	var subject identity.Subject
 	err := s.Store.Update(ctx, func(tx identity.Tx) error {
-		t, err := s.open(ctx, tx, caller, secret, VerifyTicket)
+		t, err := s.Links.Take(ctx, tx, caller.Door, secret, VerifyTicket)
 		if err != nil {
 			return err
-		}
-		spent, err := tx.SpendTicket(ctx, t.ID, s.Now())
-		if err != nil {
-			return err
-		}
-		if !spent {
-			return ticketRefused
 		}
 		herself := caller
 		herself.ActorID = t.SubjectID

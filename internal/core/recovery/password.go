@@ -3,6 +3,7 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -11,10 +12,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/login"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/identity"
@@ -30,13 +30,21 @@ type Service struct {
 	Store     identity.Store
 	Passwords *credential.Passwords
 	Manage    *manage.Service
+	Links     *link.Service
 	Mailer    Mailer
 	Log       *audit.Log
 	Now       func() time.Time
 	Rand      io.Reader
 }
 
-const mailTemplate = "password-reset"
+// sort is a kind of link, and the mail that carries it.
+type sort struct{ purpose, template string }
+
+var (
+	resets   = sort{credential.ResetTicket, "password-reset"}
+	welcomes = sort{credential.ResetTicket, "email-verification"} // a first password, and so the address
+	checks   = sort{VerifyTicket, "email-verification"}
+)
 
 const (
 	// mailsPerHour bounds how often strangers can have one person mailed, by whichever of her logins.
@@ -45,19 +53,12 @@ const (
 	asksPerHour = 60
 )
 
-// SecretForm says what the secret in a link looks like.
-type SecretForm int
-
-const (
-	OpaqueSecret SecretForm = iota // 256 bit, base64url
-	UUIDSecret                     // a random UUID, 122 bit, for contracts that want one
-)
-
 // Link is what a mail carries.
 type Link struct {
 	Address func(secret identity.Secret) string // of the door's page that spends it
 	TTL     time.Duration
-	Form    SecretForm
+	Form    link.Form
+	Door    identity.Door // where it is good; "": the caller's
 }
 
 // ForgotInput asks for a link.
@@ -70,27 +71,24 @@ type ForgotInput struct {
 // Forgot mails a link to whoever has the login, and answers alike, with the same work, where nobody has it: a ticket and a mail
 // are written in either case, but the decoy's belongs to nobody and is never sent. Its refusal is Throttled.
 func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
+	return s.ask(ctx, in, resets, "recovery.request", 0)
+}
+
+// ask is Forgot for a link of any kind. Where total is given, no more than so many are written in an hour, whoever asks.
+func (s *Service) ask(ctx context.Context, in ForgotInput, of sort, action string, total int) error {
 	folded, err := login.Fold(in.Login)
 	if err != nil {
 		folded = login.Folded("\x00" + in.Login)
 	}
-	secret, err := s.secret(in.Link.Form)
+	id, err := s.Links.Secret(in.Link.Form)
 	if err != nil {
 		return err
 	}
 	var refusal error
 	err = s.Store.Update(ctx, func(tx identity.Tx) error {
-		refusal = nil
 		now := s.Now()
-		if network := in.Caller.Network(); network != "" {
-			asked, err := tx.CountAttempt(ctx, "forgot:"+network, now, time.Hour)
-			if err != nil {
-				return err
-			}
-			if asked.Count > asksPerHour {
-				refusal = identity.Throttled.After(asked.ExpiresAt.Sub(now), "too many requests from this address; wait and try again")
-				return nil
-			}
+		if refusal, err = s.bound(ctx, tx, in.Caller, action, total); err != nil || refusal != nil {
+			return err
 		}
 		subject, err := tx.SubjectByLogin(ctx, string(folded))
 		if err != nil && !errors.Is(err, identity.NotFound) {
@@ -112,15 +110,14 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 		if asked.Count > mailsPerHour || !subject.SuspendedAt.IsZero() {
 			to = ""
 		}
-		// Nobody's ticket goes with the decoy.
-		ticket := identity.Ticket{Purpose: credential.ResetTicket, Door: in.Caller.Door}
+		var whose identity.SubjectID // nobody's link goes with the decoy
 		if to != "" {
-			ticket.SubjectID = subject.ID
+			whose = subject.ID
 		}
-		if err := s.send(ctx, tx, ticket, secret, to, mailTemplate, subject, in.Link); err != nil {
+		if err := s.send(ctx, tx, in.Caller, id, whose, to, of, subject, in.Link); err != nil {
 			return err
 		}
-		return s.Log.Record(ctx, tx, in.Caller, audit.Entry{Action: "recovery.request", SubjectID: subject.ID})
+		return s.Log.Record(ctx, tx, in.Caller, audit.Entry{Action: action, SubjectID: subject.ID})
 	})
 	if err != nil {
 		return err
@@ -128,58 +125,63 @@ func (s *Service) Forgot(ctx context.Context, in ForgotInput) error {
 	return refusal
 }
 
-func (s *Service) secret(form SecretForm) (identity.Secret, error) {
-	if form == UUIDSecret {
-		id, err := uuid.NewRandomFromReader(s.Rand)
-		return identity.Secret(id.String()), err
+// bound counts what strangers ask for.
+func (s *Service) bound(ctx context.Context, tx identity.Tx, caller identity.Caller, action string, total int) (refusal, err error) {
+	now := s.Now()
+	if network := caller.Network(); network != "" {
+		asked, err := tx.CountAttempt(ctx, "forgot:"+network, now, time.Hour)
+		if err != nil {
+			return nil, err
+		}
+		if asked.Count > asksPerHour {
+			return identity.Throttled.After(asked.ExpiresAt.Sub(now), "too many requests from this address; wait and try again"), nil
+		}
 	}
-	var random [32]byte
-	_, err := io.ReadFull(s.Rand, random[:])
-	return identity.Secret(base64.RawURLEncoding.EncodeToString(random[:])), err
+	if total == 0 {
+		return nil, nil
+	}
+	all, err := tx.CountAttempt(ctx, "all:"+action, now, time.Hour)
+	if err == nil && all.Count > total {
+		refusal = identity.Throttled.After(all.ExpiresAt.Sub(now), "too many such requests; wait and try again")
+	}
+	return refusal, err
 }
 
-// send makes a ticket for the secret and writes the mail that carries it; to "" is a decoy.
-func (s *Service) send(ctx context.Context, tx identity.Tx, t identity.Ticket, secret identity.Secret, to, template string, subject identity.Subject, link Link) error {
-	now := s.Now()
-	id, err := identity.NewID(now, s.Rand)
+// send makes a link with the id and writes the mail that carries it; to "" is a decoy.
+func (s *Service) send(ctx context.Context, tx identity.Tx, caller identity.Caller, id string, whose identity.SubjectID, to string, of sort, subject identity.Subject, in Link) error {
+	secret, err := s.Links.Make(ctx, tx, id, link.New{Purpose: of.purpose, Door: cmp.Or(in.Door, caller.Door), SubjectID: whose, ExpiresAt: s.Now().Add(in.TTL)})
 	if err != nil {
 		return err
 	}
-	hash := sha256.Sum256([]byte(secret.Reveal()))
-	t.ID, t.Hash, t.TriesLeft, t.CreatedAt, t.ExpiresAt = identity.TicketID(id), hash[:], 1, now, now.Add(link.TTL)
-	if err := tx.CreateTicket(ctx, t); err != nil {
-		return err
-	}
-	return s.Mailer.Mail(ctx, tx, to, template, subject.Locale, map[string]string{
-		"name": subject.Name, "link": link.Address(secret), "hours": strconv.Itoa(max(1, int(link.TTL.Hours()))),
+	return s.Mailer.Mail(ctx, tx, to, of.template, subject.Locale, map[string]string{
+		"name": subject.Name, "link": in.Address(secret), "hours": strconv.Itoa(max(1, int(in.TTL.Hours()))),
 	})
 }
 
 // sendAnew is send to somebody who is known, on behalf of whoever may ask for it: the links of that purpose that she was mailed
 // before die, and she is not mailed more than so often. Its refusal is Throttled.
-func (s *Service) sendAnew(ctx context.Context, tx identity.Tx, caller identity.Caller, purpose, template string, subject identity.Subject, link Link) error {
+func (s *Service) sendAnew(ctx context.Context, tx identity.Tx, caller identity.Caller, of sort, subject identity.Subject, in Link) error {
 	now := s.Now()
-	asked, err := tx.CountAttempt(ctx, purpose+":"+string(subject.ID), now, time.Hour)
+	asked, err := tx.CountAttempt(ctx, of.purpose+":"+string(subject.ID), now, time.Hour)
 	if err != nil {
 		return err
 	}
 	if asked.Count > mailsPerHour {
 		return identity.Throttled.After(asked.ExpiresAt.Sub(now), "too many such mails to this person; wait and try again")
 	}
-	if err := tx.DeleteTicketsOf(ctx, subject.ID, purpose); err != nil {
+	if err := tx.DeleteTicketsOf(ctx, subject.ID, of.purpose); err != nil {
 		return err
 	}
-	secret, err := s.secret(link.Form)
+	id, err := s.Links.Secret(in.Form)
 	if err != nil {
 		return err
 	}
-	ticket := identity.Ticket{Purpose: purpose, Door: caller.Door, SubjectID: subject.ID}
-	return s.send(ctx, tx, ticket, secret, subject.Email, template, subject, link)
+	return s.send(ctx, tx, caller, id, subject.ID, subject.Email, of, subject, in)
 }
 
 // SendResetIn mails somebody a link to set a new password, because an administrator wishes it: the password that she has must be
 // changed from now on. The caller has decided that he may. Its refusals are NotFound, Suspended and Throttled.
-func (s *Service) SendResetIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, link Link) error {
+func (s *Service) SendResetIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, mail Link) error {
 	subject, err := tx.Subject(ctx, id)
 	if err != nil {
 		return err
@@ -190,21 +192,21 @@ func (s *Service) SendResetIn(ctx context.Context, tx identity.Tx, caller identi
 	if err := s.Manage.SetMustChangeIn(ctx, tx, caller, id, true); err != nil && !errors.Is(err, identity.NotFound) {
 		return err // she may have no password yet
 	}
-	if err := s.sendAnew(ctx, tx, caller, credential.ResetTicket, mailTemplate, subject, link); err != nil {
+	if err := s.sendAnew(ctx, tx, caller, resets, subject, mail); err != nil {
 		return err
 	}
 	return s.Log.Record(ctx, tx, caller, audit.Entry{Action: "recovery.request", SubjectID: id})
 }
 
 // SendReset is SendResetIn in a transaction of its own.
-func (s *Service) SendReset(ctx context.Context, caller identity.Caller, id identity.SubjectID, link Link) error {
-	return s.Store.Update(ctx, func(tx identity.Tx) error { return s.SendResetIn(ctx, tx, caller, id, link) })
+func (s *Service) SendReset(ctx context.Context, caller identity.Caller, id identity.SubjectID, mail Link) error {
+	return s.Store.Update(ctx, func(tx identity.Tx) error { return s.SendResetIn(ctx, tx, caller, id, mail) })
 }
 
 // SendWelcomeIn mails somebody who was just made a link that confirms her address and lets her choose her first password, spent by
 // Reset. The caller bounds how often. Its refusal is Throttled.
-func (s *Service) SendWelcomeIn(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject, link Link) error {
-	return s.sendAnew(ctx, tx, caller, credential.ResetTicket, verifyTemplate, subject, link)
+func (s *Service) SendWelcomeIn(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject, mail Link) error {
+	return s.sendAnew(ctx, tx, caller, welcomes, subject, mail)
 }
 
 // ResetInput spends a link.
@@ -216,9 +218,6 @@ type ResetInput struct {
 	Then func(ctx context.Context, tx identity.Tx, subject identity.Subject) error
 }
 
-// ticketRefused is one answer for unknown, spent, expired and another door's.
-var ticketRefused = identity.TicketInvalid.Because("this link is no longer good; ask for a new one")
-
 // Holder is whom a link was mailed to.
 type Holder struct {
 	Subject identity.Subject
@@ -228,7 +227,7 @@ type Holder struct {
 // Look says whose link it is, if it is still good; it spends nothing.
 func (s *Service) Look(ctx context.Context, caller identity.Caller, secret identity.Secret) (holder Holder, err error) {
 	err = s.Store.View(ctx, func(r identity.Reader) error {
-		t, err := s.open(ctx, r, caller, secret, credential.ResetTicket)
+		t, err := s.Links.Open(ctx, r, caller.Door, secret, credential.ResetTicket)
 		if err != nil {
 			return err
 		}
@@ -242,21 +241,6 @@ func (s *Service) Look(ctx context.Context, caller identity.Caller, secret ident
 	return holder, err
 }
 
-func (s *Service) open(ctx context.Context, r identity.Reader, caller identity.Caller, secret identity.Secret, purpose string) (identity.Ticket, error) {
-	hash := sha256.Sum256([]byte(secret.Reveal()))
-	t, err := r.TicketByHash(ctx, hash[:])
-	if errors.Is(err, identity.NotFound) {
-		return t, ticketRefused
-	}
-	if err != nil {
-		return t, err
-	}
-	if t.Purpose != purpose || t.Door != caller.Door || t.SubjectID == "" || !t.SpentAt.IsZero() || !s.Now().Before(t.ExpiresAt) {
-		return t, ticketRefused
-	}
-	return t, nil
-}
-
 // Reset sets a new password for whoever holds the link, ends all her sessions and confirms her address, since the link came by
 // it. Second factors stay (ASVS 5.0, 6.4.3). Links mailed before die with this one, as with any new password. A password that the
 // rule refuses leaves the link good.
@@ -264,12 +248,12 @@ func (s *Service) Reset(ctx context.Context, in ResetInput) error {
 	var t identity.Ticket
 	var c credential.Context
 	err := s.Store.View(ctx, func(r identity.Reader) (err error) {
-		if t, err = s.open(ctx, r, in.Caller, in.Token, credential.ResetTicket); err != nil {
+		if t, err = s.Links.Open(ctx, r, in.Caller.Door, in.Token, credential.ResetTicket); err != nil {
 			return err
 		}
 		subject, err := r.Subject(ctx, t.SubjectID)
 		if errors.Is(err, identity.NotFound) {
-			return ticketRefused
+			return link.Refused
 		}
 		if err != nil {
 			return err
@@ -289,12 +273,8 @@ func (s *Service) Reset(ctx context.Context, in ResetInput) error {
 	}
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
 		now := s.Now()
-		spent, err := tx.SpendTicket(ctx, t.ID, now)
-		if err != nil {
+		if err := s.Links.Spend(ctx, tx, t.ID); err != nil {
 			return err
-		}
-		if !spent {
-			return ticketRefused
 		}
 		if err := s.Passwords.SetIn(ctx, tx, credential.Change{
 			Caller: in.Caller, SubjectID: t.SubjectID, Hash: hash, Based: c.Current, Reason: "reset by link",

@@ -58,8 +58,9 @@ func build(t *testing.T, store identity.Store) *house {
 		Store: store, Passwords: c.Passwords, Sessions: c.Sessions, Log: c.Passwords.Log, Box: c.Box, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}
 	h := &house{Core: c, t: t, office: &office{}, Service: &recovery.Service{
-		Store: store, Passwords: c.Passwords, Manage: people, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
+		Store: store, Passwords: c.Passwords, Manage: people, Links: c.Links, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}}
+	c.SignIn.Recovery = h.Service
 	h.worker = &deliver.Worker{Outbox: outbox, Owner: "test", Senders: map[identity.Channel]deliver.Sender{identity.Mail: h.office}, Log: c.Passwords.Log}
 	return h
 }
@@ -73,8 +74,8 @@ func (h *house) forgot(login string) identity.Secret {
 	}); err != nil {
 		h.t.Fatalf("Forgot(%q) = %v", login, err)
 	}
-	if len(secret) != 43 {
-		h.t.Fatalf("a secret of %d characters, want 256 bits", len(secret))
+	if len(secret) != 43+1+64 {
+		h.t.Fatalf("a secret of %d characters, want 256 bits and a signature", len(secret))
 	}
 	return secret
 }
@@ -377,7 +378,7 @@ func TestALinkIsGoodAtItsDoorOnly(t *testing.T) {
 		_, err := h.Look(t.Context(), elsewhere, secret)
 		h.want("looking at another door", err, identity.TicketInvalid)
 		h.want("spending at another door", h.Reset(t.Context(), recovery.ResetInput{Caller: elsewhere, Token: secret, NewPassword: fresh}), identity.TicketInvalid)
-		for _, guess := range []identity.Secret{"", "x", secret + "x", secret[:42], identity.Secret(strings.Repeat("A", 43)), "\x00"} {
+		for _, guess := range []identity.Secret{"", "x", secret + "x", secret[:43], secret[:42], identity.Secret(strings.Repeat("A", 43)), "\x00"} {
 			h.want("a guess", h.reset(guess, fresh), identity.TicketInvalid)
 		}
 

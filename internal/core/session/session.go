@@ -213,6 +213,9 @@ func (s *Service) EndAllIn(ctx context.Context, tx identity.Tx, caller identity.
 	if err != nil {
 		return err
 	}
+	if err := tx.DeleteBrowsersOf(ctx, id, ""); err != nil { // what ends them all ends what was remembered of her browsers
+		return err
+	}
 	return s.ended(ctx, tx, caller, ended, reason)
 }
 

@@ -46,7 +46,7 @@ func TestCodesBySMSAndMail(t *testing.T) {
 		otherWords string
 	}{
 		{identity.SMSCode, number, "sms", identity.SMS, "minutes"},
-		{identity.EmailCode, mailbox, "otp", identity.Mail, "Person"},
+		{identity.EmailCode, mailbox, "email", identity.Mail, "Person"},
 	}
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		c := coretest.New(t, store)

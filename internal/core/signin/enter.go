@@ -2,7 +2,6 @@ package signin
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"gatehouse/internal/core/credential"
@@ -19,6 +18,10 @@ type EnterInput struct {
 	TicketTTL    time.Duration // 0: the house's
 	// Demand is the door's own word on whether members of the organisation need a second factor; "": it has none.
 	Demand identity.Demand
+	// Kinds are those that satisfy Demand; none: all.
+	Kinds []identity.CredentialKind
+	// CodeLink is PasswordInput's.
+	CodeLink func(identity.Secret) string
 }
 
 // Enter makes an organisation the session's. Where that one demands a second factor and the session had none, the outcome is a
@@ -26,7 +29,7 @@ type EnterInput struct {
 // is asked for a code, with session.Service.Enter's refusals.
 func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 	held := &in.Live.Session
-	if slices.Contains(held.AMR, "mfa") || in.Demand != identity.FactorNeeded {
+	if in.Demand != identity.FactorNeeded || s.holds(held.AMR, in.Kinds) {
 		entered, err := s.Sessions.EnterChecked(ctx, in.Caller, in.Live, in.Organisation)
 		return Outcome{Subject: in.Live.Subject, Session: entered}, err
 	}
@@ -47,7 +50,7 @@ func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 		}
 		todo := intent{
 			Org: in.Organisation, AMR: held.AMR, NeedsProof: true, Steps: Steps{Proof: true},
-			TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Enters: held.ID,
+			TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Enters: held.ID, Kinds: in.Kinds, Mailbox: true, linksWith: in.CodeLink,
 		}
 		if c.Current != nil {
 			todo.PasswordVersion = c.Current.Version

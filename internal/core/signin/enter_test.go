@@ -107,10 +107,13 @@ func TestEnterAsksForTheFactorThatTheOrganisationDemands(t *testing.T) {
 	})
 }
 
+// unconfirmed has no address that a code could go to.
+func unconfirmed(s *identity.Subject, _ *identity.Credential) { s.VerifiedAt = time.Time{} }
+
 func TestEnterRefuses(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		c := coretest.New(t, store)
-		s, other := c.Person(), c.Person()
+		s, other := c.Person(unconfirmed), c.Person()
 		company(t, c, works, time.Time{}, s)
 		company(t, c, closed, c.Clock.Now(), s)
 		company(t, c, others, time.Time{}, other)
@@ -191,7 +194,7 @@ func TestEnterIsJudgedAgainWithTheCode(t *testing.T) {
 func TestOwnDemand(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		c := coretest.New(t, store)
-		s := c.Person()
+		s := c.Person(unconfirmed)
 		in := input(s.Email, coretest.Password)
 		in.Steps.Proof = true
 		in.OwnDemand = func(identity.Subject) identity.Demand { return identity.FactorNeeded }

@@ -22,6 +22,7 @@ import (
 
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/credential"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/login"
 	"gatehouse/internal/core/policy"
 	"gatehouse/internal/core/session"
@@ -49,6 +50,21 @@ type Resender interface {
 	Resend(ctx context.Context, tx identity.Tx, subject identity.Subject, c identity.Credential, memory string, ends time.Time) (sent bool, err error)
 }
 
+// Linker is a Resender whose message can carry a link that stands for the code.
+type Linker interface {
+	Resender
+	OfferLink(ctx context.Context, tx identity.Tx, subject identity.Subject, c identity.Credential, ends time.Time, link string) (memory string, offered bool, err error)
+}
+
+// Recovery knows the codes that operators approved for those who lost their second factor; core/recovery does. They work in its
+// place at every door's second step.
+type Recovery interface {
+	// OpenIn says whether she has such a code.
+	OpenIn(ctx context.Context, r identity.Reader, subject identity.Subject) (bool, error)
+	// SpendIn says whether a code is one, and spends it in the same transaction.
+	SpendIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, code string) (bool, error)
+}
+
 // Limits bound guessing across all doors; a login's own limit is the policy's.
 type Limits struct {
 	AddressFailures int           // failures from one address (IPv4, or IPv6 /64) …
@@ -74,6 +90,8 @@ type Service struct {
 	Sessions  *session.Service
 	Passwords *credential.Passwords
 	Factors   []Factor
+	Recovery  Recovery // nil: none
+	Links     *link.Service
 	Log       *audit.Log
 	Limits    Limits
 	Now       func() time.Time
@@ -127,6 +145,11 @@ type PasswordInput struct {
 	Admit func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error)
 	// Hand has the machine end with a one-time token for another way in, bound to what it says, instead of a session. May be nil.
 	Hand *Bound
+	// DemandKinds are those that satisfy Demand. May be nil, and give nil: all.
+	DemandKinds func(identity.Organisation) []identity.CredentialKind
+	// CodeLink is the address of the door's page that a link in the place of a mailed code opens. nil: no such link.
+	CodeLink func(identity.Secret) string
+	Devices  Devices
 }
 
 // Outcome is where the machine stands. Exactly one of Session.ID, Ticket and Token is set.
@@ -135,6 +158,7 @@ type Outcome struct {
 	Session identity.Session // signed in
 	Ticket  *Ticket          // more to do
 	Token   identity.Secret  // for Token, where the door asked for one
+	Device  *Mark            // signed in, with a mark for her browser to keep; may be nil
 }
 
 // Ticket is what its holder may know.
@@ -174,11 +198,20 @@ type intent struct {
 	Enters          identity.SessionID      `json:"enters,omitempty"` // a session that goes on in Org, instead of a new one
 	Hand            *Bound                  `json:"hand,omitempty"`   // a one-time token, instead of a session
 	Until           time.Time               `json:"until,omitzero"`   // the session's end at the latest
+	// What she proves herself with: kinds that are good enough (none: all), and whether her mailbox is where she enrolled nothing.
+	Kinds   []identity.CredentialKind `json:"kinds,omitempty"`
+	Mailbox bool                      `json:"mailbox,omitempty"`
+	// Device is the hash of the mark that spared her the code; Marks says that she will get one.
+	Device    []byte                       `json:"device,omitempty"`
+	MarksTTL  time.Duration                `json:"marks_ttl,omitempty"`
+	Marks     bool                         `json:"marks,omitempty"`
+	linksWith func(identity.Secret) string // CodeLink; a step that comes later mails none
 }
 
 type offer struct {
-	Kind   identity.CredentialKind `json:"kind"`
-	Memory string                  `json:"memory,omitempty"`
+	Kind    identity.CredentialKind `json:"kind"`
+	Memory  string                  `json:"memory,omitempty"`
+	Mailbox string                  `json:"mailbox,omitempty"` // her address, which she did not enrol
 }
 
 // candidate is what one look at the store says about a login.
@@ -186,7 +219,9 @@ type candidate struct {
 	known    bool
 	context  credential.Context
 	landing  identity.OrganisationID
-	demand   identity.Demand
+	demand   identity.Demand // of where she lands
+	kinds    []identity.CredentialKind
+	own      bool // she asks for a code herself
 	enrolled []identity.Credential
 }
 
@@ -225,7 +260,10 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 			}
 		}
 		todo.PasswordVersion = who.context.Current.Version
-		todo.NeedsProof = who.needsProof(s.Factors)
+		todo.Kinds, todo.linksWith = who.kinds, in.CodeLink
+		if in.Remember {
+			todo.MarksTTL = in.Devices.TTL
+		}
 		if in.NewPassword != "" && who.context.Subject.Active() {
 			// A refusal waits until the lock was looked at: it would tell a guesser that the password is right.
 			if todo.NewHash, weak = s.Passwords.Prepare(ctx, who.context, in.Caller.Door, in.NewPassword); weak != nil && !refuses(weak) {
@@ -283,6 +321,9 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 				return err
 			}
 		}
+		if err := s.proofDue(ctx, tx, in, who, &todo); err != nil {
+			return err
+		}
 		if out, refusal, err = s.proceed(ctx, tx, in.Caller, who.context, todo); err != nil || refusal == nil {
 			return err
 		}
@@ -326,10 +367,11 @@ func (s *Service) look(ctx context.Context, in PasswordInput, folded, key string
 			if in.Demand != nil {
 				who.demand = in.Demand(land)
 			}
+			if in.DemandKinds != nil && who.demand == identity.FactorNeeded {
+				who.kinds = in.DemandKinds(land)
+			}
 		}
-		if in.OwnDemand != nil && in.OwnDemand(subject) == identity.FactorNeeded {
-			who.demand = identity.FactorNeeded
-		}
+		who.own = in.OwnDemand != nil && in.OwnDemand(subject) == identity.FactorNeeded
 		who.enrolled, err = r.Credentials(ctx, subject.ID)
 		return err
 	})
@@ -383,27 +425,21 @@ func (s *Service) mayJudge(ctx context.Context, caller identity.Caller, key stri
 	return may, err
 }
 
-// needsProof says whether a second factor is due: the policy or the organisation demands one, or she has one and none forbids it.
-func (c candidate) needsProof(factors []Factor) bool {
-	if c.context.Policy.SecondFactor == identity.FactorNeeded || c.demand == identity.FactorNeeded {
-		return true
-	}
-	return len(c.usable(factors)) > 0
-}
-
-func (c candidate) usable(factors []Factor) []identity.Credential {
-	return usable(c.context.Policy, c.enrolled, factors)
-}
-
-// usable gives her second factors that the policy allows, in the house's order.
-func usable(p identity.Policy, enrolled []identity.Credential, factors []Factor) []identity.Credential {
+// usable gives her second factors that the policy and where she goes allow, in the house's order. Recovery codes stand in for
+// another one: alone they are none.
+func usable(p identity.Policy, kinds []identity.CredentialKind, enrolled []identity.Credential, factors []Factor) []identity.Credential {
 	var list []identity.Credential
+	own := false
 	for _, f := range factors {
 		for _, c := range enrolled {
-			if c.Kind == f.Kind() && policy.Allows(p, c.Kind) {
-				list = append(list, c)
+			standIn := c.Kind == identity.RecoveryCode
+			if c.Kind == f.Kind() && policy.Allows(p, c.Kind) && (standIn || len(kinds) == 0 || slices.Contains(kinds, c.Kind)) {
+				list, own = append(list, c), own || !standIn
 			}
 		}
+	}
+	if !own {
+		return nil
 	}
 	return list
 }
@@ -509,11 +545,15 @@ func (s *Service) finish(ctx context.Context, tx identity.Tx, caller identity.Ca
 	if err != nil {
 		return Outcome{}, nil, err
 	}
+	mark, err := s.mark(ctx, tx, caller, todo, begun)
+	if err != nil {
+		return Outcome{}, nil, err
+	}
 	err = s.Log.Record(ctx, tx, caller, audit.Entry{
 		Action: "signin", SubjectID: c.Subject.ID, ActorID: c.Subject.ID, SessionID: begun.ID, ClientID: todo.ClientID, OrganisationID: todo.Org,
 		After: map[string]any{"amr": todo.AMR},
 	})
-	return Outcome{Subject: c.Subject, Session: begun}, nil, err
+	return Outcome{Subject: c.Subject, Session: begun, Device: mark}, nil, err
 }
 
 // refuses says whether err is an answer to the request rather than trouble in the house.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -24,31 +23,30 @@ func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Cal
 	if todo.TicketTTL > 0 {
 		ttl = todo.TicketTTL
 	}
-	ends := now.Add(ttl)
+	id, err := identity.NewID(now, s.Rand)
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	row := identity.Ticket{
+		ID: identity.TicketID(id), Purpose: purpose, Door: caller.Door, SubjectID: c.Subject.ID,
+		TriesLeft: s.Limits.TicketTries, CreatedAt: now, ExpiresAt: now.Add(ttl),
+	}
 	todo.Offers = nil
 	if purpose == ProofDue {
 		var refusal, err error
-		if todo.Offers, refusal, err = s.offers(ctx, tx, caller, c, ends); err != nil || refusal != nil {
+		if todo.Offers, refusal, err = s.offers(ctx, tx, caller, c, &todo, &row); err != nil || refusal != nil {
 			return Outcome{}, refusal, err
 		}
 	}
-	data, err := json.Marshal(todo)
-	if err != nil {
+	if row.Data, err = json.Marshal(todo); err != nil {
 		return Outcome{}, nil, err
 	}
 	secret, err := s.ticketSecret(todo.TicketForm)
 	if err != nil {
 		return Outcome{}, nil, err
 	}
-	id, err := identity.NewID(now, s.Rand)
-	if err != nil {
-		return Outcome{}, nil, err
-	}
 	hash := sha256.Sum256([]byte(secret))
-	row := identity.Ticket{
-		ID: identity.TicketID(id), Hash: hash[:], Purpose: purpose, Door: caller.Door, SubjectID: c.Subject.ID, Data: data,
-		TriesLeft: s.Limits.TicketTries, CreatedAt: now, ExpiresAt: ends,
-	}
+	row.Hash = hash[:]
 	if err := tx.CreateTicket(ctx, row); err != nil {
 		return Outcome{}, nil, err
 	}
@@ -65,31 +63,51 @@ func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Cal
 
 // offers prepares her second factors for a ticket, strongest first. A refusal says that none can be used now: without one she
 // does not get in.
-func (s *Service) offers(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, ends time.Time) (list []offer, refusal, err error) {
+func (s *Service) offers(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo *intent, t *identity.Ticket) (list []offer, refusal, err error) {
 	enrolled, err := tx.Credentials(ctx, c.Subject.ID)
 	if err != nil {
 		return nil, nil, err
 	}
 	refusal = identity.FactorRequired.Because("a second factor is needed, and this account has none that can be used")
-	for _, cred := range usable(c.Policy, enrolled, s.Factors) {
-		f := s.factor(cred.Kind)
-		if _, sends := f.(Resender); sends && len(list) > 0 {
-			continue
-		}
-		memory, offered, err := f.Offer(ctx, tx, caller, c.Subject, cred, ends)
+	try := func(cred identity.Credential, mailbox string) error {
+		memory, offered, err := s.prepare(ctx, tx, caller, c.Subject, cred, todo, t)
 		switch {
 		case err != nil && !refuses(err):
-			return nil, nil, err
+			return err
 		case identity.KindOf(err) == identity.Throttled && err != nil:
 			refusal = err
 		case offered:
-			list = append(list, offer{cred.Kind, memory})
+			list = append(list, offer{cred.Kind, memory, mailbox})
+		}
+		return nil
+	}
+	able := usable(c.Policy, todo.Kinds, enrolled, s.Factors)
+	for _, cred := range able {
+		if _, sends := s.factor(cred.Kind).(Resender); sends && len(list) > 0 {
+			continue
+		}
+		if err := try(cred, ""); err != nil {
+			return nil, nil, err
 		}
 	}
-	if len(list) == 0 {
-		return nil, refusal, nil
+	if len(able) == 0 && s.mayUseMailbox(c, todo, enrolled) {
+		if err := try(mailbox(c.Subject), c.Subject.Email); err != nil {
+			return nil, nil, err
+		}
 	}
-	return list, nil, nil
+	if len(list) > 0 {
+		return list, nil, nil
+	}
+	if s.Recovery != nil { // she lost it all, and an operator has helped her
+		open, err := s.Recovery.OpenIn(ctx, tx, c.Subject)
+		if err != nil {
+			return nil, nil, err
+		}
+		if open {
+			return []offer{{Kind: identity.RecoveryCode}}, nil, nil
+		}
+	}
+	return nil, refusal, nil
 }
 
 func (s *Service) ticketSecret(form TicketForm) (string, error) {
@@ -181,11 +199,11 @@ func (s *Service) Proof(ctx context.Context, in ProofInput) (Outcome, error) {
 			refusal = identity.Locked.After(tries.ExpiresAt.Sub(s.Now()), "too many wrong codes; wait and try again")
 			return s.record(ctx, tx, in.Caller, t.SubjectID, refusal)
 		}
-		amr, err := s.prove(ctx, tx, t.SubjectID, todo, in)
+		proven, err := s.prove(ctx, tx, t.SubjectID, todo, in)
 		if err != nil {
 			return err
 		}
-		if amr == "" {
+		if proven == nil {
 			refusal = &identity.Error{Kind: identity.BadCode, Public: "the code is wrong or was used before", TriesLeft: left}
 			if _, err := tx.CountAttempt(ctx, factorKey(t.SubjectID), s.Now(), s.Limits.FactorWindow); err != nil {
 				return err
@@ -202,8 +220,7 @@ func (s *Service) Proof(ctx context.Context, in ProofInput) (Outcome, error) {
 		if err := tx.ClearAttempts(ctx, factorKey(t.SubjectID)); err != nil {
 			return err
 		}
-		todo.AMR = append(todo.AMR, amr, "mfa")
-		todo.NeedsProof = false
+		todo.proven(proven)
 		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, todo)
 		if err == nil && refusal == nil && out.Session.ID != "" && in.Begun != nil {
 			err = in.Begun(ctx, tx, out.Session)
@@ -216,8 +233,20 @@ func (s *Service) Proof(ctx context.Context, in ProofInput) (Outcome, error) {
 	return out, refusal
 }
 
-// prove gives the amr of the factor that the code is right for, "" if none.
-func (s *Service) prove(ctx context.Context, tx identity.Tx, subject identity.SubjectID, todo intent, in ProofInput) (string, error) {
+// proof is what a second step has shown.
+type proof struct {
+	kind identity.CredentialKind
+	amr  string
+}
+
+// proven notes it. A browser is not remembered for a code that stands in for a lost factor.
+func (i *intent) proven(p *proof) {
+	i.AMR, i.NeedsProof = append(i.AMR, p.amr, "mfa"), false
+	i.Marks = i.MarksTTL > 0 && p.kind != identity.RecoveryCode
+}
+
+// prove gives what the code is right for, nil if nothing.
+func (s *Service) prove(ctx context.Context, tx identity.Tx, subject identity.SubjectID, todo intent, in ProofInput) (*proof, error) {
 	for _, o := range todo.Offers {
 		if in.Kind != "" && in.Kind != o.Kind {
 			continue
@@ -226,22 +255,31 @@ func (s *Service) prove(ctx context.Context, tx identity.Tx, subject identity.Su
 		if f == nil {
 			continue
 		}
-		cred, err := tx.Credential(ctx, subject, o.Kind)
+		cred, err := offered(ctx, tx, subject, o)
 		if errors.Is(err, identity.NotFound) {
 			continue // removed since
 		}
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		right, err := f.Check(ctx, tx, cred, o.Memory, in.Code)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if right {
-			return f.AMR(), nil
+			return &proof{o.Kind, f.AMR()}, nil
 		}
 	}
-	return "", nil
+	if s.Recovery != nil && (in.Kind == "" || in.Kind == identity.RecoveryCode) {
+		right, err := s.Recovery.SpendIn(ctx, tx, in.Caller, subject, in.Code)
+		if err != nil {
+			return nil, err
+		}
+		if right {
+			return &proof{identity.RecoveryCode, recoveryAMR}, nil
+		}
+	}
+	return nil, nil
 }
 
 // ResendInput asks for the code of a second step once more.
@@ -285,7 +323,7 @@ func (s *Service) resend(ctx context.Context, tx identity.Tx, caller identity.Ca
 	if err != nil {
 		return nil, err
 	}
-	cred, err := tx.Credential(ctx, t.SubjectID, o.Kind)
+	cred, err := offered(ctx, tx, t.SubjectID, o)
 	if errors.Is(err, identity.NotFound) {
 		return nil, ticketRefused // removed since
 	}

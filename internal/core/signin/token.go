@@ -111,6 +111,9 @@ type TokenInput struct {
 	Bound func(Bound) bool
 	// Admit is PasswordInput.Admit.
 	Admit func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error)
+	// DemandKinds and CodeLink are PasswordInput's.
+	DemandKinds func(identity.Organisation) []identity.CredentialKind
+	CodeLink    func(identity.Secret) string
 }
 
 // Token takes the first step with a one-time token. A second factor is asked where the policy or the organisation demands one and the
@@ -132,14 +135,18 @@ func (s *Service) Token(ctx context.Context, in TokenInput) (Outcome, error) {
 		todo := intent{
 			ClientID: in.ClientID, Scopes: in.Scopes, Remember: in.Remember, KeepsSpent: in.KeepsSpent, Attributes: in.Attributes,
 			AMR: said.AMR, Steps: in.Steps, TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Until: in.Until,
-			NeedsProof: c.Policy.SecondFactor == identity.FactorNeeded,
+			NeedsProof: c.Policy.SecondFactor == identity.FactorNeeded, linksWith: in.CodeLink,
 		}
 		if c.Current != nil {
 			todo.PasswordVersion = c.Current.Version
 		}
 		if land, found := landing(in.Landing, c.Subject, c.Organisations, s.Now()); found {
 			todo.Org = land.ID
-			todo.NeedsProof = todo.NeedsProof || in.Demand != nil && in.Demand(land) == identity.FactorNeeded
+			todo.Mailbox = in.Demand != nil && in.Demand(land) == identity.FactorNeeded
+			todo.NeedsProof = todo.NeedsProof || todo.Mailbox
+			if todo.Mailbox && in.DemandKinds != nil {
+				todo.Kinds = in.DemandKinds(land)
+			}
 		}
 		todo.NeedsProof = todo.NeedsProof && !slices.Contains(todo.AMR, "mfa")
 		if refusal, err = s.admit(ctx, tx, in.Caller, c.Subject.ID, todo.PasswordVersion); err != nil {

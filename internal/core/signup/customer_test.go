@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/signup"
@@ -29,7 +30,7 @@ func TestCustomer(t *testing.T) {
 			caller := coretest.Caller(coretest.Lax)
 			caller.Address = address
 			return s.Customer(t.Context(), signup.CustomerInput{Caller: caller, Email: email, Owner: "0a000000-0000-4000-8000-000000000002", Link: recovery.Link{
-				TTL: time.Hour, Form: recovery.UUIDSecret, Address: func(shown identity.Secret) string {
+				TTL: time.Hour, Form: link.UUID, Address: func(shown identity.Secret) string {
 					secret = shown
 					return "https://id.example.test/"
 				},

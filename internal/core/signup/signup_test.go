@@ -26,7 +26,7 @@ func newService(t *testing.T, store identity.Store) (*coretest.Core, *signup.Ser
 	return core, &signup.Service{
 		Store: store, Passwords: core.Passwords, Sessions: core.Sessions, Log: core.Passwords.Log, Now: core.Clock.Now,
 		Founder: identity.Attributes{"titan": []byte(`{"role":"owner"}`)}, Manage: people,
-		Recovery: &recovery.Service{Store: store, Passwords: core.Passwords, Manage: people, Log: core.Passwords.Log, Now: core.Clock.Now, Rand: core.SignIn.Rand,
+		Recovery: &recovery.Service{Store: store, Passwords: core.Passwords, Manage: people, Links: core.Links, Log: core.Passwords.Log, Now: core.Clock.Now, Rand: core.SignIn.Rand,
 			Mailer: &deliver.Outbox{Store: store, Box: core.Box, Templates: deliver.BuiltIn(), Now: core.Clock.Now, Rand: core.SignIn.Rand}},
 	}
 }

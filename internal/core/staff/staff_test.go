@@ -38,7 +38,7 @@ func newHouse(t testing.TB, store identity.Store) *house {
 		Offers:   func(k identity.CredentialKind) bool { return k == identity.EmailCode },
 	}}
 	h.Recovery = &recovery.Service{
-		Store: store, Passwords: c.Passwords, Manage: h.Manage, Mailer: c.Outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
+		Store: store, Passwords: c.Passwords, Manage: h.Manage, Links: c.Links, Mailer: c.Outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}
 	store.OnCommit(h.Changed)
 	return h

@@ -76,7 +76,7 @@ func (d *Dialect) refresh(w http.ResponseWriter, r *http.Request) error {
 	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
 		Caller: d.caller(r), Form: d.Form(), Raw: raw, Rotate: rotate,
 		Admit: func(live session.Live) error {
-			_, err := d.actingFor(r, &live)
+			_, _, err := d.actingFor(r, &live)
 			return err
 		},
 	})

@@ -295,7 +295,7 @@ func (d *Dialect) nxRefresh(w http.ResponseWriter, r *http.Request) error {
 	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
 		Caller: d.caller(r), Form: d.Form(), Raw: raw, Rotate: rotate,
 		Admit: func(live session.Live) error {
-			_, err := d.actingFor(r, &live)
+			_, _, err := d.actingFor(r, &live)
 			return err
 		},
 	})

@@ -18,6 +18,7 @@ import (
 
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/cloud"
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/profile"
 	"gatehouse/internal/core/recovery"
@@ -59,6 +60,7 @@ type Dialect struct {
 	Recovery          *recovery.Service
 	Profiles          *profile.Service
 	Manage            *manage.Service
+	Licences          *licence.Service
 	Cloud             *cloud.Service
 	RedirectURLs      []string // where browsers may be sent back to from a sign-in page
 	// Services are the parts of the house that the status answer names; each says what is wrong with it.
@@ -78,7 +80,7 @@ const base = "/auth"
 // Claims are the paths that are ours to refuse where nothing is served. Some doors have paths of their own below base: they
 // claim those, and the longer claim wins.
 var Claims = []string{
-	base + "/", base + "/authenticate/", base + "/configuration/", base + "/global/", base + "/license/", base + "/licenses/",
+	base + "/", base + "/authenticate/", base + "/configuration/", base + "/global/", base + "/licences/", base + "/license/", base + "/licenses/",
 	base + "/nx/", base + "/reset-password/", base + "/status/", base + "/user/",
 }
 
@@ -116,6 +118,10 @@ var operations = []operation{
 	{name: "reset-form", method: "POST", paths: []string{resetPath}, deadline: 15 * time.Second, open: (*Dialect).submitReset, refuse: (*Dialect).refusePage},
 	{name: "update-password", method: "POST", paths: []string{"/authenticate/update-password"}, deadline: 15 * time.Second, user: (*Dialect).updatePassword},
 
+	{name: "licenses", method: "GET", paths: []string{"/licenses", "/license"}, deadline: 5 * time.Second, user: (*Dialect).listLicenses},
+	{name: "license", method: "GET", paths: []string{"/license/{uuid}"}, deadline: time.Second, user: (*Dialect).readLicense},
+	{name: "license-document", method: "GET", paths: []string{"/licences/{uuid}/document"}, deadline: 5 * time.Second, user: (*Dialect).licenseDocument},
+
 	{name: "user", method: "GET", paths: []string{"/user/{uuid}"}, deadline: time.Second, user: (*Dialect).readUser},
 	{name: "user-patch", method: "PATCH", paths: []string{"/user/{uuid}"}, deadline: 5 * time.Second, user: (*Dialect).changeUser},
 
@@ -133,7 +139,7 @@ var operations = []operation{
 }
 
 // features are what the configuration answer names (nx.md 2.2).
-var features = map[string]bool{"Licenses": false, "NxLogin": true, "PasswordReset": true, "Registration": true}
+var features = map[string]bool{"Licenses": true, "NxLogin": true, "PasswordReset": true, "Registration": true}
 
 // Routes lists what is served, without the operator's prefix.
 func (d *Dialect) Routes() []httpkit.Route {
@@ -181,7 +187,7 @@ func (d *Dialect) run(op operation, w http.ResponseWriter, r *http.Request) erro
 // Wrap lets browsers of other origins in.
 func (d *Dialect) Wrap(next http.Handler) http.Handler {
 	return httpkit.CORS{
-		Origins: d.Origins, Methods: "DELETE, GET, PATCH, POST", MaxAge: "600", Expose: "Retry-After, WWW-Authenticate, X-Request-Id",
+		Origins: d.Origins, Methods: "DELETE, GET, PATCH, POST", MaxAge: "600", Expose: "Retry-After, WWW-Authenticate, X-Request-Id, X-Pagination-Records",
 	}.Wrap(next)
 }
 
@@ -207,6 +213,7 @@ type call struct {
 	identity.Caller
 	live         *session.Live
 	organisation identity.OrganisationID
+	chosen       bool // she chose it for this call
 }
 
 func (d *Dialect) caller(r *http.Request) identity.Caller { return httpkit.Caller(r, Door) }
@@ -225,26 +232,26 @@ func (d *Dialect) signedIn(r *http.Request) (call, error) {
 	if e := httpkit.EventOf(r); e != nil {
 		e.SubjectID, e.SessionID = c.SubjectID, c.SessionID
 	}
-	c.organisation, err = d.actingFor(r, live)
+	c.organisation, c.chosen, err = d.actingFor(r, live)
 	return c, err
 }
 
 // actingFor reads for whom the caller acts: herself, unless the newer portal's headers name an organisation (nx.md 1.5).
-func (d *Dialect) actingFor(r *http.Request, live *session.Live) (identity.OrganisationID, error) {
+func (d *Dialect) actingFor(r *http.Request, live *session.Live) (organisation identity.OrganisationID, chosen bool, err error) {
 	kinds, ids := r.Header.Values("X-Act-As-Kind"), r.Header.Values("X-Act-As-Id")
 	if len(kinds) == 0 && len(ids) == 0 {
-		return live.Session.OrganisationID, nil
+		return live.Session.OrganisationID, false, nil
 	}
 	if len(kinds) == 1 && len(ids) == 1 {
 		switch {
 		case kinds[0] == "user" && ids[0] == string(live.Subject.ID):
-			return live.Session.OrganisationID, nil
+			return live.Session.OrganisationID, false, nil
 		case kinds[0] == "organization" && identity.ValidID(ids[0]):
 			id := identity.OrganisationID(ids[0])
-			return id, d.Profiles.MayActFor(r.Context(), live.Subject.ID, id)
+			return id, true, d.Profiles.MayActFor(r.Context(), live.Subject.ID, id)
 		}
 	}
-	return "", identity.Denied.Because("You may not act for whom X-Act-As-Kind and X-Act-As-ID name.")
+	return "", false, identity.Denied.Because("You may not act for whom X-Act-As-Kind and X-Act-As-ID name.")
 }
 
 const maxBody = 64 << 10 // nx.md 1.3

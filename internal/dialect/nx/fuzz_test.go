@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,47 @@ func FuzzUser(f *testing.F) {
 		}
 		if kind == "channel_partner" && w.Code < 400 {
 			t.Errorf("acts for a channel partner: %d", w.Code)
+		}
+	})
+}
+
+// Whatever is asked of the list of licences, the answer is a page of one's own or a refusal, and nothing changes.
+func FuzzLicenses(f *testing.F) {
+	h := newHouse(f)
+	h.license(f)
+	access, _ := h.signIn(f, "ada@example.test")
+	for _, seed := range []string{
+		"", "Limit=2&Offset=1&OrderBy=-StartsAt,LicenseKey", "q=%25&Kind=trial&Agreement=Edge+Pro&Device=" + boxID, "Limit=1000000000000000000", "Offset=99999999999999999999",
+		"OrderBy=StartsAt%3B+DROP+TABLE+licences", "q='+OR+1=1+--", "q=%00%ff", "q=" + strings.Repeat("%25", 3000), "Limit=-1", "OrderBy=,", "Device=x", "q=a&q=b", "%", "a;b", "Limit=0", "Agreement=" + proID,
+		"OrderBy=" + strings.Repeat("StartsAt,", 50) + "StartsAt", "Kind=%F0%9F%A6%AB", "Limit=+1", "Limit=0x10", "q=" + strings.Repeat("x", 5000),
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		before := h.changes(t)
+		r := httptest.NewRequest("GET", "/auth/licenses", nil)
+		r.URL.RawQuery = query
+		r.Header.Set("Authorization", "Bearer "+access)
+		w := httptest.NewRecorder()
+		h.handler.ServeHTTP(w, r)
+		if w.Code != http.StatusOK && w.Code != http.StatusBadRequest {
+			t.Fatalf("%q: %d %s", query, w.Code, w.Body)
+		}
+		if after := h.changes(t); after != before {
+			t.Errorf("%q: the feed went from %d to %d", query, before, after)
+		}
+		if w.Code != http.StatusOK {
+			return
+		}
+		var page []struct{ UUID string }
+		total, err := strconv.Atoi(w.Header().Get("X-Pagination-Records"))
+		if err != nil || json.Unmarshal(w.Body.Bytes(), &page) != nil || len(page) > total || total > 5 {
+			t.Errorf("%q: %d of %d, %v: %s", query, len(page), total, err, w.Body)
+		}
+		for _, l := range page {
+			if l.UUID == theirsID {
+				t.Errorf("%q shows another's", query)
+			}
 		}
 	})
 }

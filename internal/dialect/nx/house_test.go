@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,9 +13,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/internal/app/apptest"
 	"gatehouse/internal/config"
+	"gatehouse/internal/core/coretest"
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/identity"
 )
@@ -120,6 +124,51 @@ func (h *house) populate(t testing.TB) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// What is licensed, for the tests that are about it.
+const (
+	trialID   = "01a0d000-0000-7000-8000-000000000001"
+	proID     = "01a0d000-0000-7000-8000-000000000002"
+	boxID     = "01a0e000-0000-7000-8000-000000000001"
+	spareID   = "01a0e000-0000-7000-8000-000000000002"
+	fullID    = "01a0f000-0000-7000-8000-000000000001"
+	plainID   = "01a0f000-0000-7000-8000-000000000002"
+	severalID = "01a0f000-0000-7000-8000-000000000003"
+	overID    = "01a0f000-0000-7000-8000-000000000004"
+	revokedID = "01a0f000-0000-7000-8000-000000000005"
+	theirsID  = "01a0f000-0000-7000-8000-000000000006"
+)
+
+// license gives ACME five licences, one of them with all that a licence can have, and the other company one.
+func (h *house) license(t testing.TB) {
+	t.Helper()
+	ctx, op := t.Context(), identity.Caller{Door: "cli"}
+	day := func(n int) time.Time { return coretest.Start.AddDate(0, 0, n) }
+	for _, a := range []identity.Agreement{
+		{ID: trialID, Key: "trial", Name: "Edge Manager Trial", Kind: "trial", Provides: []string{"manager"}, PublishedAt: day(-30)},
+		{ID: proID, Key: "pro", Name: "Edge Pro", Kind: "subscription", Provides: []string{"manager", "inference"}, PublishedAt: day(-60)},
+	} {
+		must[identity.Agreement](t)(h.Licences.SaveAgreement(ctx, op, a))
+	}
+	for id, key := range map[identity.DeviceID]string{boxID: "box", spareID: "spare"} {
+		must[identity.Device](t)(h.Licences.SaveDevice(ctx, op, identity.Device{ID: id, Key: key, OrganisationID: acmeID}))
+	}
+	for i, in := range []licence.New{
+		{ID: fullID, AgreementID: proID, StartsAt: day(-10), ExpiresAt: day(355), ProviderID: otherID, SignedBy: adaID, SignedAt: day(-11), PaidUntilAt: day(20),
+			AmountPerMonth: 4900, DiscountBP: 1250, Catalogues: []string{"01a0ca00-0000-7000-8000-000000000001"}, Devices: []identity.DeviceID{boxID}},
+		{ID: plainID, AgreementID: trialID, StartsAt: day(0)},
+		{ID: severalID, AgreementID: proID, StartsAt: day(-10), ExpiresAt: day(80), Devices: []identity.DeviceID{boxID, spareID}},
+		{ID: overID, AgreementID: trialID, StartsAt: day(-100), ExpiresAt: day(-1)},
+		{ID: revokedID, AgreementID: trialID, StartsAt: day(-5), ExpiresAt: day(85), Revoked: true},
+		{ID: theirsID, AgreementID: proID, StartsAt: day(-3), OrganisationID: otherID},
+	} {
+		if in.OrganisationID == "" {
+			in.OrganisationID = acmeID
+		}
+		in.Code = fmt.Sprintf("5a1d9b7e-3b0e-4a49-8d53-%012x", 16-i)
+		must[identity.Licence](t)(h.Licences.Create(ctx, op, in))
 	}
 }
 

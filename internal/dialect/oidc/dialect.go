@@ -3,6 +3,7 @@
 package oidc
 
 import (
+	"context"
 	_ "embed"
 	"io"
 	"net/http"
@@ -35,9 +36,11 @@ type Dialect struct {
 	Keys     Keys
 	Grants   *grant.Service
 	Sessions *session.Service
-	Now      func() time.Time
-	Rand     io.Reader
-	Origins  []string // of browsers that may call the door
+	// Entitlements says what somebody may use by her organisation's licences; nil: nothing.
+	Entitlements func(context.Context, identity.SubjectID, identity.OrganisationID) ([]string, error)
+	Now          func() time.Time
+	Rand         io.Reader
+	Origins      []string // of browsers that may call the door
 }
 
 // Rules are the lives of this door's sessions and tokens.

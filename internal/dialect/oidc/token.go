@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -30,6 +31,8 @@ type accessClaims struct {
 	AuthTime int64              `json:"auth_time,omitempty"`
 	AMR      []string           `json:"amr,omitempty"`
 	Actor    *actor             `json:"act,omitempty"`
+	// Entitlements are ours: what her organisation is licensed for. Left out where there is no room; introspection has all.
+	Entitlements []string `json:"entitlements,omitempty"`
 }
 
 // actor is who really acts (RFC 8693, section 4.1).
@@ -77,12 +80,37 @@ func (d *Dialect) printOwn(client identity.Client, scope string, now, ends time.
 
 // printAccess prints the access token of a session's generation. Every print of one generation has the same jti and times, so
 // that revoking one revokes its twin that answered a repeated request.
-func (d *Dialect) printAccess(client identity.Client, s *identity.Session, scope string, ends time.Time) (string, error) {
+func (d *Dialect) printAccess(ctx context.Context, client identity.Client, s *identity.Session, scope string, ends time.Time) (string, error) {
+	entitlements, err := d.entitlements(ctx, s)
+	if err != nil {
+		return "", err
+	}
 	return d.Keys.Sign(signingAlg(client), accessType, &accessClaims{
 		Issuer: d.Issuer, Subject: string(s.SubjectID), Audience: d.audienceOf(client), ClientID: client.ID,
 		Expires: ends.Unix(), IssuedAt: s.RefreshedAt.Unix(), ID: accessID(s), Scope: scope,
 		Session: s.ID, AuthTime: s.AuthenticatedAt.Unix(), AMR: s.AMR, Actor: actorOf(s),
+		Entitlements: inToken(entitlements),
 	})
+}
+
+func (d *Dialect) entitlements(ctx context.Context, s *identity.Session) ([]string, error) {
+	if d.Entitlements == nil || s.SubjectID == "" {
+		return nil, nil
+	}
+	return d.Entitlements(ctx, s.SubjectID, s.OrganisationID)
+}
+
+// maxEntitlements is the room that a token has for them, in bytes: it travels in a header of every request.
+const maxEntitlements = 2 << 10
+
+func inToken(entitlements []string) []string {
+	size := 0
+	for _, word := range entitlements {
+		if size += len(word) + 3; size > maxEntitlements {
+			return nil // a part would be taken for the whole
+		}
+	}
+	return entitlements
 }
 
 // form reads access tokens, which are signed, and refresh tokens, which the store knows by their hash.

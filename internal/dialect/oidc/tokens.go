@@ -82,7 +82,7 @@ func (d *Dialect) refresh(ctx context.Context, w http.ResponseWriter, r *http.Re
 		e.SubjectID, e.SessionID = live.Session.SubjectID, live.Session.ID
 	}
 	scope, ends := strings.Join(scopes, " "), d.Sessions.AccessEnds(live.Session)
-	access, err := d.printAccess(client, &live.Session, scope, ends)
+	access, err := d.printAccess(ctx, client, &live.Session, scope, ends)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,11 @@ func (d *Dialect) introspect(w http.ResponseWriter, r *http.Request) error {
 		answer(w, inactive)
 		return nil
 	}
-	return write(w, d.describe(live))
+	about := d.describe(live)
+	if about.Entitlements, err = d.entitlements(ctx, &live.Session); err != nil {
+		return err
+	}
+	return write(w, about)
 }
 
 // inactive is the whole answer about a token that is none, has ended, or is not this client's to know (RFC 7662, section 2.2).

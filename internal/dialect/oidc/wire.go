@@ -28,9 +28,11 @@ type introspection struct {
 	Issuer    string             `json:"iss,omitempty"`
 	ID        string             `json:"jti,omitempty"`
 	Session   identity.SessionID `json:"sid,omitempty"`
-	AuthTime  int64              `json:"auth_time,omitempty"`
-	AMR       []string           `json:"amr,omitempty"`
-	Actor     *actor             `json:"act,omitempty"`
+	// Entitlements are ours: what the person's organisation is licensed for.
+	Entitlements []string `json:"entitlements,omitempty"`
+	AuthTime     int64    `json:"auth_time,omitempty"`
+	AMR          []string `json:"amr,omitempty"`
+	Actor        *actor   `json:"act,omitempty"`
 }
 
 // metadata is the server's description of itself (RFC 8414, section 2; OpenID Connect Discovery 1.0, section 3).

@@ -14,6 +14,7 @@ import (
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/enrol"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/message"
 	"gatehouse/internal/core/phone"
@@ -64,7 +65,7 @@ func newHouse(t testing.TB, change ...func(*openwifi.Dialect)) *house {
 	outbox := &deliver.Outbox{Store: c.Store, Box: c.Box, Templates: deliver.BuiltIn(), Bounds: deliver.DefaultSMSBounds, Now: c.Clock.Now, Rand: c.SignIn.Rand}
 	profiles := &profile.Service{Store: c.Store, Policies: c.Policies, Now: c.Clock.Now}
 	links := &recovery.Service{
-		Store: c.Store, Passwords: c.Passwords, Manage: people, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
+		Store: c.Store, Passwords: c.Passwords, Manage: people, Links: c.Links, Mailer: outbox, Log: c.Passwords.Log, Now: c.Clock.Now, Rand: c.SignIn.Rand,
 	}
 	operators := &staff.Service{
 		Store: c.Store, Manage: people, Profiles: profiles, Passwords: c.Passwords, Recovery: links, Words: openwifi.Words, Now: c.Clock.Now,
@@ -263,7 +264,7 @@ const signUp = "/api/v1/signup?signupUUID=7c0d0a0e-3c55-4a4e-9a0b-2d6f1d1c7e01&o
 func (h *house) verification(t testing.TB, id identity.SubjectID) string {
 	t.Helper()
 	subject, err := h.door.Recovery.StartVerification(t.Context(), identity.Caller{Door: openwifi.Door}, id, recovery.Link{
-		TTL: 24 * time.Hour, Form: recovery.UUIDSecret, Address: func(s identity.Secret) string {
+		TTL: 24 * time.Hour, Form: link.UUID, Address: func(s identity.Secret) string {
 			return "https://sec.example.com/api/v1/actionLink?action=email_verification&id=" + s.Reveal()
 		},
 	})
@@ -289,7 +290,7 @@ func (h *house) mailed(t testing.TB, action, to string) string {
 			t.Fatal(err)
 		}
 		if _, after, found := strings.Cut(c.Text, "https://sec.example.com/api/v1/actionLink?action="+action+"&id="); found {
-			return after[:36]
+			return strings.Fields(after)[0]
 		}
 	}
 	t.Fatalf("no link of %s went to %s", action, to)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/link"
 	"gatehouse/internal/core/manage"
 	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/signup"
@@ -67,7 +68,7 @@ func (d *Dialect) resetLink() recovery.Link { return d.link(passwordReset, linkT
 func (d *Dialect) verificationLink() recovery.Link { return d.link(emailVerification, linkTTL) }
 
 func (d *Dialect) link(action string, ttl time.Duration) recovery.Link {
-	return recovery.Link{TTL: ttl, Form: recovery.UUIDSecret, Address: func(secret identity.Secret) string {
+	return recovery.Link{TTL: ttl, Form: link.UUID, Address: func(secret identity.Secret) string {
 		return d.Issuer + d.Prefix + actionLink + "?action=" + action + "&id=" + secret.Reveal()
 	}}
 }

@@ -46,6 +46,8 @@ func (d *Dialect) signIn(r *http.Request, c *call) (any, error) {
 	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
 		Caller: c.Caller, Login: login, Password: identity.Secret(password), Remember: remember, Landing: landing,
 		Steps: signin.Steps{Proof: true}, TicketTTL: codeTTL, Demand: hubDemand, OwnDemand: ownDemand,
+		DemandKinds: hubKinds, CodeLink: d.page(signin.CodeLink),
+		Devices: signin.Devices{Mark: markOf(r), TTL: deviceTTL, CheckStrange: d.CheckStrange},
 	})
 	return d.outcome(r, c, out, err)
 }
@@ -82,6 +84,7 @@ func (d *Dialect) enterHub(r *http.Request, c *call) (any, error) {
 	}
 	out, err := d.SignIn.Enter(r.Context(), signin.EnterInput{
 		Caller: c.Caller, Live: c.live, Organisation: hub.ID, TicketTTL: codeTTL, Demand: hubDemand(hub),
+		Kinds: hubKinds(hub), CodeLink: d.page(signin.CodeLink),
 	})
 	if errors.Is(err, identity.Denied) && c.live.Session.ActorID == "" {
 		err = hubClosed
@@ -129,6 +132,11 @@ func (d *Dialect) signOut(r *http.Request, c *call) (any, error) {
 	if c.ticket != "" {
 		return nil, d.SignIn.Abandon(r.Context(), c.Caller, signin.TicketRef{ID: c.ticket}, signin.ProofDue)
 	}
+	// First: whoever's sign-out fails half way tries again, and until then is rather asked for a code.
+	if err := d.SignIn.Forget(r.Context(), c.Caller, c.live, markOf(r)); err != nil {
+		return nil, err
+	}
+	d.forget(c)
 	ended, err := d.Sessions.SignOut(r.Context(), c.Caller, c.live.Session.ID)
 	if err == nil && !ended {
 		err = identity.TokenRevoked // another sign-out was first
@@ -142,6 +150,7 @@ func (d *Dialect) outcome(r *http.Request, c *call, out signin.Outcome, err erro
 		return nil, err
 	}
 	note(r, out)
+	d.remember(c, out.Device)
 	if out.Ticket == nil {
 		return d.session(r.Context(), c, &out.Session)
 	}
@@ -160,7 +169,7 @@ func note(r *http.Request, out signin.Outcome) {
 }
 
 // session prints a session with a token of its present generation.
-func (d *Dialect) session(ctx context.Context, c *call, s *identity.Session) (any, error) {
+func (d *Dialect) session(ctx context.Context, c *call, s *identity.Session) (*sessionObject, error) {
 	who, err := d.profile(ctx, s)
 	if err != nil {
 		return nil, err
@@ -181,7 +190,7 @@ func (d *Dialect) session(ctx context.Context, c *call, s *identity.Session) (an
 	}
 	object := printSession(raw, &who, at, in, now, c.language)
 	object.Impersonation = s.ActorID != ""
-	return object, nil
+	return &object, nil
 }
 
 func (d *Dialect) profile(ctx context.Context, s *identity.Session) (profile.Profile, error) {
@@ -241,6 +250,18 @@ func digits(text string) bool {
 
 func hubDemand(o identity.Organisation) identity.Demand {
 	return demand(settingsOf(&o).LoginConfirmation)
+}
+
+// hubKinds are the factors that reach the weakest channel that a hub allows; nil: all.
+func hubKinds(o identity.Organisation) []identity.CredentialKind {
+	kinds := []identity.CredentialKind{identity.TOTP, identity.WebAuthn}
+	switch settingsOf(&o).LoginConfirmationChannel {
+	case channelApp:
+		return kinds
+	case channelSMS:
+		return append(kinds, identity.SMSCode)
+	}
+	return nil
 }
 
 func ownDemand(s identity.Subject) identity.Demand {

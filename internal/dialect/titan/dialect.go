@@ -16,6 +16,7 @@ import (
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/federation"
 	"gatehouse/internal/core/profile"
+	"gatehouse/internal/core/recovery"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/token"
@@ -46,8 +47,8 @@ type Keys interface {
 // Dialect is the door. Its fields are set by whoever builds it and not changed after Routes.
 type Dialect struct {
 	Issuer           string   // iss of the tokens
-	Prefix           string   // of the door's paths, for the addresses that providers send browsers back to
-	FrontendURL      string   // page that browsers return to from a provider
+	Prefix           string   // of the door's paths, for the addresses that providers send browsers back to, and for cookies
+	FrontendURL      string   // page that browsers return to from a provider, and that links in mails open; "": the issuer
 	Origins          []string // browser origins that may call us
 	UserPerMinute    int      // calls of one signed-in user; 0: no limit
 	AddressPerMinute int      // calls of one address without a token; 0: no limit
@@ -55,6 +56,9 @@ type Dialect struct {
 	SignIn           *signin.Service
 	Sessions         *session.Service
 	Profiles         *profile.Service
+	Recovery         *recovery.Service
+	ApproveAtOnce    bool // recoveries need no operator
+	CheckStrange     bool // whoever has no second factor is mailed a code in a browser that is not known
 	Federation       *federation.Service
 	Log              *slog.Logger // nil: the default
 	Now              func() time.Time
@@ -96,6 +100,8 @@ var operations = []operation{
 	{name: "ping", path: "/auth/ping", stage: fullStage, handler: (*Dialect).ping},
 	{name: "refresh", path: "/auth/refresh", stage: fullStage, handler: (*Dialect).refresh},
 	{name: "signout", path: "/auth/invalidate", stage: anyStage, handler: (*Dialect).signOut},
+	{name: "verify", path: "/auth/verification/{verification}", handler: (*Dialect).verify},
+	{name: "recovery", path: "/auth/recovery/initiate", handler: (*Dialect).initiateRecovery},
 	{name: "provider-state", path: "/auth/provider/oauth/state", stage: fullStage, handler: (*Dialect).providerState, method: http.MethodGet, open: forLogin},
 	{name: "provider-identity", path: "/auth/provider/oauth/identity/{type}", handler: (*Dialect).providerStart, method: http.MethodGet},
 	{name: "provider-callback", path: "/auth/provider/oauth/callback/{type}", handler: (*Dialect).providerCallback, method: http.MethodGet},
@@ -150,6 +156,8 @@ func (d *Dialect) wrap(next http.Handler) http.Handler {
 	return httpkit.CORS{
 		Origins: d.Origins, Methods: "GET, POST", MaxAge: "600",
 		Expose: "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-Request-Id",
+		// For the cookies that bind a state to its browser; none of them signs anybody in.
+		Cookies: true,
 	}.Wrap(next)
 }
 
@@ -181,6 +189,9 @@ func (d *Dialect) newCall(r *http.Request) *call {
 func (d *Dialect) serve(op operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := d.newCall(r)
+		if e := httpkit.EventOf(r); e != nil && r.PathValue("verification") != "" {
+			e.Path = op.path // it names a link
+		}
 		data, err := d.run(op, w.Header(), r, c)
 		switch {
 		case err != nil:

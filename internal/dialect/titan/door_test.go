@@ -624,7 +624,7 @@ func TestPrefix(t *testing.T) {
 	if a := h.post(t, "/titan/auth", credentials(tina)); a.status != http.StatusOK {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	if a := h.post(t, "/titan/auth/recovery/initiate", "{}"); a.status != http.StatusNotFound || a.at(t, "error.type") != "not_found" {
+	if a := h.post(t, "/titan/auth/titan/nowhere", "{}"); a.status != http.StatusNotFound || a.at(t, "error.type") != "not_found" {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if a := h.post(t, "/auth", credentials(tina)); a.status == http.StatusOK || strings.Contains(a.body, `"success"`) {

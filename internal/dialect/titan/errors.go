@@ -101,7 +101,9 @@ func (e *exact) Unwrap() error { return e.kind }
 var (
 	wrongMethod = &exact{identity.Invalid, answer{http.StatusMethodNotAllowed, notPermitted}}
 	// hubClosed: 401 is the only refusal that the contract lists (titan.md 3.3).
-	hubClosed = &exact{identity.Denied, answer{http.StatusUnauthorized, hubNotAllowed}}
+	// noVerification: unknown, used, expired and wrongly signed ones are one (titan.md 3.7).
+	noVerification = &exact{identity.TicketInvalid, answer{http.StatusNotFound, words{"This link is no longer good.", "Dieser Link gilt nicht mehr."}}}
+	hubClosed      = &exact{identity.Denied, answer{http.StatusUnauthorized, hubNotAllowed}}
 )
 
 // invalid says of each field what is wrong with it.

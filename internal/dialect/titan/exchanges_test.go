@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/internal/config"
 	"gatehouse/internal/dialect/dialecttest"
 	"gatehouse/internal/store/storetest"
 )
@@ -25,8 +26,12 @@ func exchanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialecttest.Replay(t, dialecttest.Options{Spec: spec, NewHouse: func(t *testing.T, _ string) dialecttest.House {
-		h, provider := newHouseWithProvider(t)
+	dialecttest.Replay(t, dialecttest.Options{Spec: spec, NewHouse: func(t *testing.T, story string) dialecttest.House {
+		h, provider := newHouseWithProvider(t, func(c *config.Config) {
+			if strings.HasPrefix(story, "mail_") {
+				mails(c)
+			}
+		})
 		provider.Code = "code-of-the-provider"
 		// Whoever is sent to the provider agrees there.
 		agreeing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,9 +40,33 @@ func exchanges(t *testing.T) {
 				provider.Approve(to)
 			}
 		})
-		return dialecttest.House{Public: agreeing, Advance: h.Clock.Advance, Captured: map[string]string{
+		captured := map[string]string{
 			"provider": provider.URL,
 			"code":     h.code(t, 0), "next code": h.code(t, 30*time.Second), "stale code": h.code(t, -2*time.Minute),
-		}}
+		}
+		keep := func(name, hash, signature string) {
+			captured[name+" hash"], captured[name+" signature"] = hash, signature
+		}
+		switch story {
+		case "mail_code":
+			captured["half"] = h.signIn(t, wants)
+			captured["mailed"] = sixDigits.FindString(h.mailTo(t, wants).Text)
+		case "mail_links":
+			h.signIn(t, wants)
+			hash, signature := h.linkTo(t, wants)
+			keep("login", hash, signature)
+			h.signIn(t, wants)
+			hash, signature = h.linkTo(t, wants)
+			keep("late", hash, signature)
+			h.verification(t, loneID)
+			hash, signature = h.linkTo(t, lone)
+			keep("email", hash, signature)
+			h.post(t, "/auth/recovery/initiate", `{"user":"`+careful+`"}`)
+			hash, signature = h.linkTo(t, careful)
+			keep("recovery", hash, signature)
+		case "mail_recovery":
+			captured["half"], captured["recovery code"] = h.signIn(t, careful), h.recoveryCode(t, careful)
+		}
+		return dialecttest.House{Public: agreeing, Advance: h.Clock.Advance, Captured: captured}
 	}})
 }

@@ -53,6 +53,11 @@ organisations:
     id: 01a0b000-0000-7000-8000-000000000004
     hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa4
     name: Strange
+  - key: strict
+    id: 01a0b000-0000-7000-8000-000000000005
+    hash: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa5
+    name: Strict
+    titan: {settings: {login_confirmation: true, login_confirmation_channel: 3}}
 subjects:
   - email: titan@nordantech.com
     id: 01a0a000-0000-7000-8000-000000000001
@@ -83,7 +88,7 @@ subjects:
     factors: {totp: ` + secret + `}
     memberships:
       - {organisation: vault, titan_role: user}
-  - {email: lone@nordantech.com, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb4, password: *password}
+  - {email: lone@nordantech.com, id: 01a0a000-0000-7000-8000-000000000004, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb4, password: *password}
   - {email: off@nordantech.com, password: *password, suspended: true}
   - {email: new@nordantech.com, password: *password, must_verify: true, verified: false}
   - {email: due@nordantech.com, password: *password, must_change_password: true}
@@ -92,6 +97,7 @@ subjects:
   - {email: mia@nordantech.com, id: 01a0a000-0000-7000-8000-000000000010, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb10, given_name: Mia, family_name: Member, password: *password, memberships: [{organisation: nordan, titan_role: user}, {organisation: strange, titan_role: owner}]}
   - {email: olaf@nordantech.com, id: 01a0a000-0000-7000-8000-000000000011, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb11, name: Olaf Owner, password: *password, memberships: [{organisation: nordan, titan_role: owner}]}
   - {email: gone@nordantech.com, id: 01a0a000-0000-7000-8000-000000000012, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb12, name: Gone, password: *password, suspended: true, memberships: [{organisation: nordan, titan_role: user}]}
+  - {email: mailed@nordantech.com, hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb20, password: *password, factors: {email: true}, memberships: [{organisation: strict}]}
 `
 
 // house is a whole house with that scene.

@@ -26,7 +26,7 @@ type stateAnswer struct {
 func (d *Dialect) signInByToken(r *http.Request, c *call, token string, landing signin.Landing, remember bool) (any, error) {
 	out, err := d.SignIn.Token(r.Context(), signin.TokenInput{
 		Caller: c.Caller, Token: identity.Secret(token), Remember: remember, Landing: landing, Steps: signin.Steps{Proof: true},
-		TicketTTL: codeTTL, Demand: hubDemand,
+		TicketTTL: codeTTL, Demand: hubDemand, DemandKinds: hubKinds, CodeLink: d.page(signin.CodeLink),
 	})
 	return d.outcome(r, c, out, err)
 }
@@ -53,9 +53,6 @@ func (d *Dialect) providerState(r *http.Request, c *call) (any, error) {
 		return nil, err
 	}
 	c.cookie(d.browserCookie(state.Secret, state.Browser, d.Now(), state.ExpiresAt))
-	if origin := r.Header.Get("Origin"); origin != "" && slices.Contains(d.Origins, origin) {
-		c.header("Access-Control-Allow-Credentials", "true") // or a page of another origin would not be given the cookie
-	}
 	return stateAnswer{state.Secret.Reveal(), instant(state.ExpiresAt)}, nil
 }
 

@@ -249,7 +249,7 @@ func printUser(who *profile.Profile, now time.Time, l language) user {
 		}
 	}
 	for _, kind := range who.Factors {
-		u.LoginConfirmation = u.LoginConfirmation || policy.Allows(who.Policy, kind)
+		u.LoginConfirmation = u.LoginConfirmation || kind != identity.RecoveryCode && policy.Allows(who.Policy, kind)
 	}
 	for i := range who.Organisations {
 		u.Hubs = append(u.Hubs, shortHub{hubFacts: printHub(&who.Organisations[i].Organisation, now, l)})
@@ -337,6 +337,13 @@ func featuresOf(o *identity.Organisation) map[string]any {
 		}
 	}
 	return features
+}
+
+// RoleOf gives this door's word for what a member is, "" where it keeps none.
+func RoleOf(m identity.Membership) string {
+	var word string
+	take(members(m.Attributes[Door]), "role", &word)
+	return word
 }
 
 func roleOf(at profile.Access) int { return roleIn(at.Attributes(Door)) }

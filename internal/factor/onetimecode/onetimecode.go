@@ -86,12 +86,20 @@ type Email struct{ Codes }
 // Kind names it.
 func (*Email) Kind() identity.CredentialKind { return identity.EmailCode }
 
-// AMR names it in tokens (RFC 8176 has no word for mail).
-func (*Email) AMR() string { return "otp" }
+// AMR names it in tokens. RFC 8176 has no word for mail, and one that it has would pass a mailbox for an authenticator app.
+func (*Email) AMR() string { return "email" }
 
 // Offer mails a code.
 func (f *Email) Offer(ctx context.Context, tx identity.Tx, _ identity.Caller, s identity.Subject, c identity.Credential, ends time.Time) (string, bool, error) {
 	return f.offer(ctx, tx, s, c, ends, f.Outbox.Mail)
+}
+
+// OfferLink is Offer with a link in the mail that stands for the code.
+func (f *Email) OfferLink(ctx context.Context, tx identity.Tx, s identity.Subject, c identity.Credential, ends time.Time, link string) (string, bool, error) {
+	return f.offer(ctx, tx, s, c, ends, func(ctx context.Context, tx identity.Tx, to, template, language string, data map[string]string) error {
+		data["link"] = link
+		return f.Outbox.Mail(ctx, tx, to, template, language, data)
+	})
 }
 
 // Resend mails the same code again.

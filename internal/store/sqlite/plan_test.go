@@ -22,7 +22,12 @@ var allowed = []*regexp.Regexp{
 	regexp.MustCompile(`FROM (policies|roles|services|signing_keys|identity_providers)\b`), // read whole, and small whoever lives here
 	regexp.MustCompile(`FROM (events|checkpoints|changes) ORDER BY \w+( DESC)? LIMIT`),     // from the end of the key on
 	regexp.MustCompile(`FROM logins WHERE subject_id = \$1 ORDER BY is_primary`),           // one person's few
+	regexp.MustCompile(`FROM licences l .*WHERE l\.organisation_id = \$1`),                 // one organisation's, sorted; not scanned: see below
+	regexp.MustCompile(`FROM \(SELECT .* FROM licence.* LIMIT \$\d+\) l\b`),                // the newest of all organisations', a bounded number
 }
+
+// licenceScan is a look at every licence, device or agreement, which no list of one organisation's may take.
+var licenceScan = regexp.MustCompile(`^SCAN (l|a|d|x|p|v|licences|agreements|devices|organisations)( |$)`)
 
 // Every statement walks an index, so that cost does not depend on how much is already there.
 func TestEveryStatementWalksAnIndex(t *testing.T) {
@@ -58,6 +63,21 @@ func TestEveryStatementWalksAnIndex(t *testing.T) {
 		} {
 			_, _ = r.Events(ctx, f)
 		}
+		for _, org := range []identity.OrganisationID{"o", ""} {
+			for _, f := range []identity.LicenceFilter{
+				{}, {Text: "a"}, {DeviceID: "d"}, {Kind: "k"}, {Agreement: "a"}, {Text: "a", DeviceID: "d", Kind: "k", Agreement: "a", Offset: 5},
+			} {
+				f.OrganisationID = org
+				for _, by := range []identity.LicenceColumn{identity.ByAgreementName, identity.ByLicenceCode, identity.ByStart, identity.ByExpiry} {
+					f.Order = []identity.LicenceOrder{{By: by}, {By: identity.ByStart, Descending: true}}
+					_, _ = r.Licences(ctx, f)
+				}
+				_, _ = r.CountLicences(ctx, f)
+			}
+			_, _ = r.Devices(ctx, org, "d", 1)
+		}
+		_, _ = r.Entitling(ctx, "o", "", time.Unix(1, 0))
+		_, _ = r.Entitling(ctx, "o", "d", time.Unix(1, 0))
 		for _, state := range []identity.MessageState{"", identity.MessageWaiting, identity.MessageSent, identity.MessageGivenUp} {
 			_, _ = r.Messages(ctx, state, "", 1)
 		}
@@ -101,6 +121,9 @@ func TestEveryStatementWalksAnIndex(t *testing.T) {
 		}
 		for r.Next() {
 			step, _ := r.statement.values[3].(string)
+			if licenceScan.MatchString(step) && !strings.Contains(text, `LIMIT $1) l`) && !strings.Contains(text, `LIMIT $2) l`) {
+				t.Errorf("%s\n\t%s", text, step)
+			}
 			if slow.MatchString(step) && !slices.ContainsFunc(allowed, func(a *regexp.Regexp) bool { return a.MatchString(text) }) {
 				t.Errorf("%s\n\t%s", text, step)
 			}

@@ -95,6 +95,8 @@ const (
 	tokenMemory = 24 * time.Hour
 	// ticketMemory is shorter: spent, expired and unknown tickets are one answer.
 	ticketMemory = time.Hour
+	// recoveryMemory lets an operator see what became of a request.
+	recoveryMemory = 7 * 24 * time.Hour
 	// revokedMemory covers clocks that disagree about when the token ended.
 	revokedMemory = 5 * time.Minute
 	// changeMemory is many times what a node may fall behind before it stops trusting its feed.
@@ -130,8 +132,16 @@ func (t *tx) Sweep(ctx context.Context, now time.Time, limit int) (int, error) {
 			SELECT id FROM outbox WHERE expires_at > 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)`, now},
 		{`DELETE FROM api_keys WHERE id IN (
 			SELECT id FROM api_keys WHERE expires_at > 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)`, over},
+		{`DELETE FROM recoveries WHERE id IN (
+			SELECT id FROM recoveries WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, now.Add(-recoveryMemory)},
+		{`DELETE FROM browsers WHERE hash IN (
+			SELECT hash FROM browsers WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, now},
 		{`DELETE FROM services WHERE number IN (
 			SELECT number FROM services WHERE expires_at > 0 AND expires_at < $1 ORDER BY expires_at LIMIT $2)`, over},
+		// The newest one stays: the epoch is read from it, and never goes back.
+		{`DELETE FROM licence_revocations WHERE epoch IN (
+			SELECT epoch FROM licence_revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)
+			AND epoch < (SELECT MAX(epoch) FROM licence_revocations)`, over},
 		// The oldest changes by seq, which is the order in which they grow old.
 		{`DELETE FROM changes WHERE seq IN (
 			SELECT seq FROM (SELECT seq, at FROM changes ORDER BY seq LIMIT $2) AS oldest WHERE at < $1)`, now.Add(-changeMemory)},

@@ -1,7 +1,9 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"gatehouse/internal/identity"
 )
@@ -30,6 +32,22 @@ func (r reader) OrganisationByKey(ctx context.Context, key string) (identity.Org
 	return one(ctx, r.q, scanOrganisation, `SELECT `+organisationColumns+` FROM organisations WHERE org_key = $1`, key)
 }
 
+const organisationsByID = `SELECT ` + organisationColumns + ` FROM organisations WHERE id IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+	$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`
+
+func (r reader) OrganisationsByID(ctx context.Context, ids []identity.OrganisationID) ([]identity.Organisation, error) {
+	var all []identity.Organisation
+	for chunk := range slices.Chunk(ids, idChunk) {
+		some, err := list(ctx, r.q, scanOrganisation, organisationsByID, chunkArgs(chunk)...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, func(a, b identity.Organisation) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(all, func(a, b identity.Organisation) bool { return a.ID == b.ID }), nil
+}
+
 func (r reader) Organisations(ctx context.Context, after identity.OrganisationID, limit int) ([]identity.Organisation, error) {
 	return list(ctx, r.q, scanOrganisation,
 		`SELECT `+organisationColumns+` FROM organisations WHERE id > $1 ORDER BY id LIMIT $2`, string(after), page(limit))
@@ -41,9 +59,9 @@ func (t *tx) CreateOrganisation(ctx context.Context, o *identity.Organisation) e
 		return err
 	}
 	o.Number, err = writeInt(ctx, t.q, `INSERT INTO organisations
-		(id, hash, org_key, name, policy_id, attributes, created_at, updated_at, expires_at)
-		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9) RETURNING number`,
-		string(o.ID), o.Hash, o.Key, o.Name, string(o.PolicyID), attrs, micros(o.CreatedAt), micros(o.UpdatedAt), micros(o.ExpiresAt))
+		(id, hash, org_key, name, policy_id, attributes, created_at, updated_at, expires_at, name_folded)
+		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9, $10) RETURNING number`,
+		string(o.ID), o.Hash, o.Key, o.Name, string(o.PolicyID), attrs, micros(o.CreatedAt), micros(o.UpdatedAt), micros(o.ExpiresAt), fold(o.Name))
 	return err
 }
 
@@ -53,8 +71,8 @@ func (t *tx) UpdateOrganisation(ctx context.Context, o identity.Organisation) er
 		return err
 	}
 	return affect(ctx, t.q, `UPDATE organisations SET hash = $2, org_key = $3, name = $4, policy_id = NULLIF($5, ''),
-		attributes = $6, updated_at = $7, expires_at = $8 WHERE id = $1`,
-		string(o.ID), o.Hash, o.Key, o.Name, string(o.PolicyID), attrs, micros(o.UpdatedAt), micros(o.ExpiresAt))
+		attributes = $6, updated_at = $7, expires_at = $8, name_folded = $9 WHERE id = $1`,
+		string(o.ID), o.Hash, o.Key, o.Name, string(o.PolicyID), attrs, micros(o.UpdatedAt), micros(o.ExpiresAt), fold(o.Name))
 }
 
 func (t *tx) DeleteOrganisation(ctx context.Context, id identity.OrganisationID) error {

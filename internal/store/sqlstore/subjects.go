@@ -160,7 +160,7 @@ func (r reader) SubjectsByID(ctx context.Context, ids []identity.SubjectID) ([]i
 }
 
 // chunkArgs fills a statement for idChunk ids; fewer are filled up with the last one.
-func chunkArgs(chunk []identity.SubjectID) []any {
+func chunkArgs[ID ~string](chunk []ID) []any {
 	args := make([]any, idChunk)
 	for i := range args {
 		args[i] = string(chunk[min(i, len(chunk)-1)])

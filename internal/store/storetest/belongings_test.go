@@ -151,3 +151,102 @@ func TestSettingLists(t *testing.T) {
 		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.DeleteSetting(ctx, "a/1") })
 	})
 }
+
+func TestRecoveries(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		who, other := subject(t, store), subject(t, store)
+		end := epoch.Add(time.Hour)
+		made := func(id identity.RecoveryID, whose identity.SubjectID, state identity.RecoveryState) identity.Recovery {
+			v := filled[identity.Recovery](t)
+			v.ID, v.SubjectID, v.State, v.ExpiresAt = id, whose, state, end
+			update(t, store, func(tx identity.Tx) error { return tx.CreateRecovery(ctx, v) })
+			return v
+		}
+		a, b, c := made("r1", who, identity.RecoveryWaiting), made("r2", who, identity.RecoveryApproved), made("r3", other, identity.RecoveryWaiting)
+		for _, list := range []struct {
+			want []identity.Recovery
+			get  func(identity.Reader) ([]identity.Recovery, error)
+		}{
+			{[]identity.Recovery{b, a}, func(r identity.Reader) ([]identity.Recovery, error) { return r.RecoveriesOf(ctx, who) }},
+			{[]identity.Recovery{a, b, c}, func(r identity.Reader) ([]identity.Recovery, error) { return r.Recoveries(ctx, "", "", 10) }},
+			{[]identity.Recovery{a, c}, func(r identity.Reader) ([]identity.Recovery, error) {
+				return r.Recoveries(ctx, identity.RecoveryWaiting, "", 10)
+			}},
+			{[]identity.Recovery{c}, func(r identity.Reader) ([]identity.Recovery, error) {
+				return r.Recoveries(ctx, identity.RecoveryWaiting, a.ID, 1)
+			}},
+		} {
+			same(t, read(t, store, list.get), list.want)
+		}
+		step := func(what string, want bool, do func(tx identity.Tx) (bool, error)) {
+			t.Helper()
+			update(t, store, func(tx identity.Tx) error {
+				done, err := do(tx)
+				if done != want {
+					t.Errorf("%s = %v, want %v", what, done, want)
+				}
+				return err
+			})
+		}
+		spend := func(id identity.RecoveryID, at time.Time) func(tx identity.Tx) (bool, error) {
+			return func(tx identity.Tx) (bool, error) { return tx.SpendRecovery(ctx, id, at) }
+		}
+		next := a
+		next.State, next.Hash, next.DecidedAt, next.ExpiresAt = identity.RecoveryApproved, []byte("code"), epoch, end.Add(time.Hour)
+		decide := func(at time.Time) func(tx identity.Tx) (bool, error) {
+			return func(tx identity.Tx) (bool, error) {
+				changed := next
+				changed.Address, changed.SubjectID = "stays", other
+				return tx.DecideRecovery(ctx, changed, at)
+			}
+		}
+		step("spending what waits", false, spend(a.ID, epoch))
+		step("deciding too late", false, decide(end))
+		step("deciding", true, decide(epoch))
+		step("deciding again", false, decide(epoch))
+		same(t, read(t, store, func(r identity.Reader) (identity.Recovery, error) { return r.Recovery(ctx, a.ID) }), next)
+		step("spending too late", false, spend(a.ID, next.ExpiresAt))
+		step("spending", true, spend(a.ID, end))
+		step("spending again", false, spend(a.ID, end))
+		next.State, next.UsedAt = identity.RecoveryUsed, end
+		same(t, read(t, store, func(r identity.Reader) (identity.Recovery, error) { return r.Recovery(ctx, a.ID) }), next)
+		refused(t, store, identity.Conflict, func(tx identity.Tx) error { return tx.CreateRecovery(ctx, a) })
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteSubject(ctx, who) })
+		absent(t, store, func(r identity.Reader) (identity.Recovery, error) { return r.Recovery(ctx, a.ID) })
+	})
+}
+
+func TestBrowsers(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		who, other := subject(t, store), subject(t, store)
+		made := func(whose identity.SubjectID) identity.Browser {
+			d := filled[identity.Browser](t)
+			d.SubjectID = whose
+			update(t, store, func(tx identity.Tx) error { return tx.CreateBrowser(ctx, d) })
+			return d
+		}
+		a, b, c, foreign := made(who), made(who), made(who), made(other)
+		get := func(d identity.Browser) func(r identity.Reader) (identity.Browser, error) {
+			return func(r identity.Reader) (identity.Browser, error) { return r.Browser(ctx, d.Hash) }
+		}
+		same(t, read(t, store, get(a)), a)
+		refused(t, store, identity.Conflict, func(tx identity.Tx) error { return tx.CreateBrowser(ctx, a) })
+		a.SessionID = "seen"
+		update(t, store, func(tx identity.Tx) error { return tx.SeeBrowser(ctx, a.Hash, a.SessionID) })
+		same(t, read(t, store, get(a)), a)
+		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.SeeBrowser(ctx, []byte("x"), "s") })
+		for range 2 {
+			update(t, store, func(tx identity.Tx) error { return tx.DeleteBrowsersOf(ctx, who, a.SessionID) })
+			absent(t, store, get(a))
+			same(t, read(t, store, get(b)), b)
+		}
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteBrowsersOf(ctx, who, "") })
+		absent(t, store, get(b))
+		absent(t, store, get(c))
+		same(t, read(t, store, get(foreign)), foreign)
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteSubject(ctx, other) })
+		absent(t, store, get(foreign))
+	})
+}

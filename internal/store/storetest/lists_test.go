@@ -283,6 +283,12 @@ func TestSweep(t *testing.T) {
 						return tx.CreateAPIKey(ctx, identity.APIKey{ID: identity.APIKeyID(id), SubjectID: who, Name: id, Hash: []byte(id), ExpiresAt: at})
 					},
 					func() error { return tx.SaveService(ctx, &identity.Service{Type: id, ExpiresAt: at}) },
+					func() error {
+						return tx.CreateRecovery(ctx, identity.Recovery{ID: identity.RecoveryID(id), SubjectID: who, ExpiresAt: at})
+					},
+					func() error {
+						return tx.CreateBrowser(ctx, identity.Browser{Hash: []byte(id), SubjectID: who, ExpiresAt: at})
+					},
 				)
 			})
 		}
@@ -313,7 +319,7 @@ func TestSweep(t *testing.T) {
 				n, err = tx.Sweep(ctx, now, 3)
 				return err
 			})
-			if n > 3*9 {
+			if n > 3*11 {
 				t.Errorf("a step removed %d rows", n)
 			}
 			if n == 0 {
@@ -321,7 +327,7 @@ func TestSweep(t *testing.T) {
 			}
 			swept += n
 		}
-		if want := ended*9 - 1; swept != want || steps != 3 {
+		if want := ended*11 - 1; swept != want || steps != 3 {
 			t.Errorf("swept %d rows in %d steps, want %d in 3", swept, steps, want)
 		}
 		for i, id := range append(over, good...) {
@@ -332,6 +338,11 @@ func TestSweep(t *testing.T) {
 				"revoked": func(r identity.Reader) error { _, err := r.RevokedToken(ctx, id); return err },
 				"ticket":  func(r identity.Reader) error { _, err := r.Ticket(ctx, identity.TicketID(id)); return err },
 				"key":     func(r identity.Reader) error { _, err := r.APIKey(ctx, identity.APIKeyID(id)); return err },
+				"recovery": func(r identity.Reader) error {
+					_, err := r.Recovery(ctx, identity.RecoveryID(id))
+					return err
+				},
+				"device":  func(r identity.Reader) error { _, err := r.Device(ctx, []byte(id)); return err },
 				"message": func(r identity.Reader) error { _, err := r.Message(ctx, identity.MessageID(id)); return err },
 			} {
 				err := store.View(ctx, get)

@@ -22,18 +22,27 @@ func TestOneWinner(t *testing.T) {
 		ending := session(t, store, who)
 		credential := identity.Credential{ID: "c", SubjectID: who, Kind: identity.TOTP}
 		ticket := identity.Ticket{ID: "t", Hash: []byte("t"), TriesLeft: 1, ExpiresAt: epoch.Add(time.Hour)}
+		waiting := identity.Recovery{ID: "w", SubjectID: who, State: identity.RecoveryWaiting, ExpiresAt: epoch.Add(time.Hour)}
+		approved := identity.Recovery{ID: "a", SubjectID: who, State: identity.RecoveryApproved, ExpiresAt: epoch.Add(time.Hour)}
 		tries := identity.Ticket{ID: "u", Hash: []byte("u"), TriesLeft: 1, ExpiresAt: epoch.Add(time.Hour)}
 		update(t, store, func(tx identity.Tx) error {
 			return firstError(func() error { return tx.CreateCredential(ctx, credential) },
 				func() error { return tx.CreateTicket(ctx, ticket) }, func() error { return tx.CreateTicket(ctx, tries) },
-				func() error { return tx.Enqueue(ctx, identity.Message{ID: "m"}) })
+				func() error { return tx.Enqueue(ctx, identity.Message{ID: "m"}) },
+				func() error { return tx.CreateRecovery(ctx, waiting) }, func() error { return tx.CreateRecovery(ctx, approved) })
 		})
 		for name, once := range map[string]func(tx identity.Tx, i int) (bool, error){
 			"AdvanceSession": func(tx identity.Tx, _ int) (bool, error) {
 				return tx.AdvanceSession(ctx, s.ID, 0, epoch, epoch.Add(time.Hour))
 			},
-			"EndSession":       func(tx identity.Tx, _ int) (bool, error) { return tx.EndSession(ctx, ending.ID, "", epoch) },
-			"SpendTicket":      func(tx identity.Tx, _ int) (bool, error) { return tx.SpendTicket(ctx, ticket.ID, epoch) },
+			"EndSession":  func(tx identity.Tx, _ int) (bool, error) { return tx.EndSession(ctx, ending.ID, "", epoch) },
+			"SpendTicket": func(tx identity.Tx, _ int) (bool, error) { return tx.SpendTicket(ctx, ticket.ID, epoch) },
+			"DecideRecovery": func(tx identity.Tx, i int) (bool, error) {
+				return tx.DecideRecovery(ctx, identity.Recovery{
+					ID: waiting.ID, State: []identity.RecoveryState{identity.RecoveryApproved, identity.RecoveryDenied}[i%2], ExpiresAt: waiting.ExpiresAt,
+				}, epoch)
+			},
+			"SpendRecovery":    func(tx identity.Tx, _ int) (bool, error) { return tx.SpendRecovery(ctx, approved.ID, epoch) },
 			"SpendStep":        func(tx identity.Tx, _ int) (bool, error) { return tx.SpendStep(ctx, credential.ID, 99) },
 			"UpdateCredential": func(tx identity.Tx, _ int) (bool, error) { return tx.UpdateCredential(ctx, credential) },
 			"CreateSetting": func(tx identity.Tx, i int) (bool, error) {

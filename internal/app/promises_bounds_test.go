@@ -168,6 +168,7 @@ func TestCallsAreLimited(t *testing.T) {
 		in    request
 	}{
 		{"nx password-strength", nx.Door, h.Config.Limits.NxStrengthPerMinute, request{method: "POST", target: "/auth/authenticate/password-strength", body: object("Password", "x")}},
+		{"nx csrf", nx.Door, h.Config.Limits.NxCSRFPerMinute, request{method: "POST", target: "/auth/nx/csrf", body: object("AuthenticationEndpoint", "http://gatehouse.test/", "RedirectURL", portal)}},
 		{"titan without a token", "titan", h.Config.Limits.TitanAddressPerMinute, request{method: "POST", target: "/auth/ping"}},
 		{"openwifi sign-in", openwifi.Door, h.Config.Limits.OpenWiFiPerSecond, request{method: "POST", target: "/api/v1/oauth2?requirements=true"}},
 	}

@@ -120,7 +120,7 @@ func newHouse(t testing.TB, o apptest.Options) *house {
 	t.Helper()
 	configure := o.Configure
 	o.Configure = func(c *config.Config) {
-		c.Limits.NxStrengthPerMinute, c.Limits.TitanUserPerMinute, c.Limits.TitanAddressPerMinute, c.Limits.OpenWiFiPerSecond = 0, 0, 0, 0
+		c.Limits.NxCSRFPerMinute, c.Limits.NxStrengthPerMinute, c.Limits.TitanUserPerMinute, c.Limits.TitanAddressPerMinute, c.Limits.OpenWiFiPerSecond = 0, 0, 0, 0, 0
 		c.Insights.RefreshRotate = true
 		c.Nx.RedirectURLs = []string{portal}
 		c.SMTPURL, c.MailFrom, c.SMSURL = "smtp://127.0.0.1:9", "gatehouse@example.test", "http://127.0.0.1:9" // nobody sends: the worker does not run

@@ -76,6 +76,7 @@ type Limits struct {
 	AddressFailures       int
 	AddressWindow         time.Duration
 	NxStrengthPerMinute   int
+	NxCSRFPerMinute       int
 	TitanUserPerMinute    int
 	TitanAddressPerMinute int
 	OpenWiFiPerSecond     int

@@ -68,6 +68,8 @@ var settings = slices.Concat(
 			func(c *Config) *time.Duration { return &c.Limits.AddressWindow }, duration(time.Minute, 24*time.Hour)),
 		row("limits.nx_strength_per_minute", "60", "Password strength calls of one address at the Nx door (nx.md 3.4). 0 = no limit.",
 			func(c *Config) *int { return &c.Limits.NxStrengthPerMinute }, number[int](0, 1_000_000)),
+		row("limits.nx_csrf_per_minute", "600", "Sign-ins that one address begins by the page of an Nx authority (nx.md 5.2). 0 = no limit.",
+			func(c *Config) *int { return &c.Limits.NxCSRFPerMinute }, number[int](0, 1_000_000)),
 		row("limits.titan_user_per_minute", "1000", "Calls of one signed-in TITAN user (titan.md 1.4). 0 = no limit.",
 			func(c *Config) *int { return &c.Limits.TitanUserPerMinute }, number[int](0, 1_000_000)),
 		row("limits.titan_address_per_minute", "100", "TITAN calls of one address without a token (titan.md 1.4). 0 = no limit.",

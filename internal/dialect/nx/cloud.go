@@ -185,6 +185,9 @@ func (d *Dialect) nxCSRF(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return identity.Invalid.In("AuthenticationEndpoint", "has a query that cannot be read")
 	}
+	if _, wait, ok := d.csrfCalls.Take(d.caller(r).Network()); !ok { // each is a row that lives for ten minutes
+		return identity.Throttled.After(wait, "Too many requests. Please wait a minute.")
+	}
 	state, err := d.Cloud.OpenState(r.Context(), d.caller(r), redirect)
 	if err != nil {
 		return err

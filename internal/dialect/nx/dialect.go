@@ -53,6 +53,7 @@ type Dialect struct {
 	Prefix            string   // the operator's, before our paths
 	Origins           []string // browser origins that may call us
 	StrengthPerMinute int      // password-strength calls of one address; 0: no limit
+	CSRFPerMinute     int      // sign-ins that one address begins by a page; 0: no limit
 	Keys              Keys
 	SignIn            *signin.Service
 	SignUp            *signup.Service
@@ -68,7 +69,7 @@ type Dialect struct {
 	Log      *slog.Logger // nil: the default
 	Now      func() time.Time
 
-	strengthCalls httpkit.Windows
+	strengthCalls, csrfCalls httpkit.Windows
 }
 
 // Form reads the door's tokens.
@@ -144,6 +145,7 @@ var features = map[string]bool{"Licenses": true, "NxLogin": true, "PasswordReset
 // Routes lists what is served, without the operator's prefix.
 func (d *Dialect) Routes() []httpkit.Route {
 	d.strengthCalls = httpkit.Windows{Limit: d.StrengthPerMinute, Window: time.Minute, Now: d.Now}
+	d.csrfCalls = httpkit.Windows{Limit: d.CSRFPerMinute, Window: time.Minute, Now: d.Now}
 	return d.routes(base, operations)
 }
 

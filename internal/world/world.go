@@ -198,9 +198,6 @@ type Provider struct {
 	Suspended bool
 }
 
-// later are sections that this version does not hold.
-var later = map[string]string{}
-
 // Parse reads a file; file is its name for mistakes. The error is Mistakes.
 func Parse(file string, text []byte) (*World, error) {
 	r := &reader{file: file}
@@ -238,14 +235,6 @@ func (r *reader) world(w *World, doc *yaml.Node) {
 		"agreements":         section("agreements", func(n *yaml.Node, field string) { r.agreement(w, n, field) }),
 		"devices":            section("devices", func(n *yaml.Node, field string) { r.device(w, n, field) }),
 		"licences":           section("licences", func(n *yaml.Node, field string) { r.licence(w, n, field) }),
-	}
-	for name, words := range later {
-		known[name] = func(n *yaml.Node, field string) {
-			n, ok := r.resolve(n, field)
-			if ok && !null(n) && (n.Kind == yaml.ScalarNode || len(n.Content) > 0) {
-				r.mistake(n, field, "this version of Gatehouse does not hold "+words)
-			}
-		}
 	}
 	r.object(doc, "", known)
 	r.repeats(w)

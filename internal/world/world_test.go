@@ -375,7 +375,6 @@ func TestMistakes(t *testing.T) {
 		{"unknown section", "subject: []\n", []string{"world.yaml:1: subject: is not known here; did you mean subjects?"}},
 		{"unknown field", "subjects:\n  - email: a@example.test\n    memberhips: []\n", []string{"world.yaml:3: subjects[0].memberhips: is not known here; did you mean memberships?"}},
 		{"twice", "roles: []\nroles: []\n", []string{"world.yaml:2: roles: is given twice, first on line 1"}},
-		{"what others hold", "roles: []\nidentity_providers:\n  - {key: x}\n", []string{"world.yaml:3: identity_providers: this version of Gatehouse does not hold identity providers"}},
 		{"all at once", "organisations:\n  - name: x\nsubjects:\n  - email: nobody\n    superadmin: 1\n    password: [x]\nclients:\n  - id: a\n    secret: x\n    secret_hash: y\n", []string{
 			"world.yaml:2: organisations[0].key: is needed", "world.yaml:4: subjects[0].email: must be an e-mail address",
 			"world.yaml:5: subjects[0].superadmin: must be true or false", "world.yaml:6: subjects[0].password: must be text",

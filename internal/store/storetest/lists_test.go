@@ -342,7 +342,7 @@ func TestSweep(t *testing.T) {
 					_, err := r.Recovery(ctx, identity.RecoveryID(id))
 					return err
 				},
-				"device":  func(r identity.Reader) error { _, err := r.Device(ctx, []byte(id)); return err },
+				"device":  func(r identity.Reader) error { _, err := r.Browser(ctx, []byte(id)); return err },
 				"message": func(r identity.Reader) error { _, err := r.Message(ctx, identity.MessageID(id)); return err },
 			} {
 				err := store.View(ctx, get)

@@ -15,7 +15,7 @@ BENCHTIME ?= 3s
 .PHONY: help demo build test check fmt fuzz bench docs
 
 help:
-	@echo 'make demo    a sample world; one person signs in through every door; then a server to play with'
+	@echo 'make demo    a sample world; a walk through every door; then a server to play with'
 	@echo 'make test    all tests, both databases, race detector (PKG=./internal/config/... for some)'
 	@echo 'make check   everything that is not a test: format, vet, lint, modules, fuzzing for a moment'
 	@echo 'make fuzz    fuzz longer: make fuzz FUZZTIME=5m PKG=./internal/config'

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +13,10 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,7 +74,7 @@ func (c *demoCmd) Run(e *environment) (err error) {
 		return errors.Join(walked, <-served)
 	}
 
-	d := &walk{e: e, node: node, base: "http://" + node.Addr().String(), vars: map[string]string{}}
+	d := &walk{e: e, node: node, dir: dir, base: "http://" + node.Addr().String(), vars: map[string]string{}}
 	d.say("Gatehouse %s on %s, with a store of its own in %s\nand the %s of examples/world.yaml, after %s.", Version(), d.base, dir,
 		countWord(len(steps), "record"), time.Since(began).Round(time.Millisecond))
 	if err := d.all(ctx); err != nil || c.Once {
@@ -80,7 +84,8 @@ func (c *demoCmd) Run(e *environment) (err error) {
 		"  curl -s %s/oauth/token -d grant_type=password -d username=dana@resolve.io \\\n"+
 		"    -d 'password=Harbour-42-lantern!' -d client_id=fixstreamapp -d client_secret=fixstream\n"+
 		"  %s user list --data %s\n"+
-		"  %[3]s audit list --data %[4]s --subject dana", d.base, d.base, spelled(), dir)
+		"  %[3]s audit list --data %[4]s --subject dana\n"+
+		"  %[3]s licence verify %[4]s/camera-1.licence --keys %[4]s/jwks.json", d.base, d.base, spelled(), dir)
 	return <-served
 }
 
@@ -139,6 +144,7 @@ func sameFile(a, b string) bool {
 type walk struct {
 	e    *environment
 	node *app.Node
+	dir  string
 	base string
 	vars map[string]string
 }
@@ -161,7 +167,9 @@ type exchange struct {
 	form    url.Values
 	body    string
 	status  int               // wanted
-	keep    map[string]string // name -> dotted path of the answer
+	show    []string          // of a long answer; path, or path=JSON that it must be
+	keep    map[string]string // name -> dotted path of the answer; "" is the whole
+	then    func() error      // what follows it without the network
 }
 
 func (d *walk) doors(ctx context.Context) error {
@@ -176,53 +184,87 @@ func (d *walk) doors(ctx context.Context) error {
 				{title: "a token for Dana", method: "POST", path: "/oauth/token", status: 200, form: url.Values{
 					"grant_type": {"password"}, "username": {"dana@resolve.io"}, "password": {password},
 					"client_id": {"fixstreamapp"}, "client_secret": {"fixstream"}, "scope": {"read write trust"},
-				}, keep: map[string]string{"insights": "access_token"}},
+				}, show: []string{"access_token", "expires_in", `scope="read write trust"`, `user.name="Dana Reyes"`}, keep: map[string]string{"insights": "access_token"}},
 				{title: "who she is and what she may do", method: "GET", path: "/api/v2/users/loggedIn/detail", headers: []string{"Authorization: Bearer {insights}"}, status: 200},
 				{title: "a wrong password", method: "POST", path: "/oauth/token", status: 400, form: url.Values{
 					"grant_type": {"password"}, "username": {"dana@resolve.io"}, "password": {"wrong"}, "client_id": {"fixstreamapp"}, "client_secret": {"fixstream"},
 				}},
 			}
 		}},
-		{"Nx: the same person, the same password", func() []exchange {
+		{"Nx: the same person, the same password, and a licence for a camera", func() []exchange {
+			access := "Authorization: Bearer {nx}"
 			return []exchange{
 				{title: "sign in", method: "POST", path: "/auth/authenticate/signin", headers: []string{json}, status: 200,
 					body: `{"KeepLoggedIn":true,"Password":"` + password + `","Username":"` + dana + `"}`,
 					keep: map[string]string{"nx": "AccessToken", "nxRefresh": "RefreshToken"}},
 				{title: "another access token", method: "POST", path: "/auth/authenticate/refresh-token", headers: []string{json, "Authorization: Bearer {nxRefresh}"}, status: 200,
 					body: `{"GrantType":"AccessToken"}`},
-				{title: "sign out", method: "POST", path: "/auth/authenticate/signout", headers: []string{"Authorization: Bearer {nx}"}, status: 200},
+				{title: "what NORTHWIND is licensed for", method: "GET", path: "/auth/licenses?Kind=subscription", headers: []string{access}, status: 200,
+					show: []string{`0.Agreement.Name="Edge Pro"`, "0.Agreement.Provides", "0.ExpiresAt", "0.UUID"}, keep: map[string]string{"licence": "0.UUID"}},
+				{title: "a document of it, for the camera to carry", method: "GET", path: "/auth/licences/{licence}/document", headers: []string{access}, status: 200,
+					keep: map[string]string{"document": "Document", "camera": "Device"}},
+				{title: "the house's public keys", method: "GET", path: "/oauth2/jwks", status: 200, show: []string{"keys.0.alg", "keys.1.alg"}, keep: map[string]string{"jwks": ""}, then: d.offline},
+				{title: "sign out", method: "POST", path: "/auth/authenticate/signout", headers: []string{access}, status: 200},
 			}
 		}},
-		{"TITAN: with a hub, and a second factor for Tove", func() []exchange {
+		{"TITAN: hubs, a second factor for Tove, and Dana acting as her", func() []exchange {
 			code, err := totp.Code("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", d.node.Now())
 			if err != nil {
 				code = ""
 			}
+			who := []string{"data.user.name", "data.hub.name", "data.role", "data.impersonation"}
+			is := func(values ...string) []string {
+				shown := slices.Clone(who)
+				for i, v := range values {
+					shown[i] += "=" + v
+				}
+				return shown
+			}
 			return []exchange{
-				{title: "Dana signs in", method: "POST", path: "/auth", headers: []string{json}, status: 200,
-					body: `{"user":"` + dana + `","password":"` + password + `"}`, keep: map[string]string{"titan": "data.token"}},
-				{title: "ping", method: "POST", path: "/auth/ping", headers: []string{"Authorization: Bearer {titan}"}, status: 200},
 				{title: "Tove must show a code", method: "POST", path: "/auth", headers: []string{json}, status: 200,
 					body: `{"user":"tove","password":"Quiet-meadow-77-bell!"}`, keep: map[string]string{"ticket": "data.token"}},
-				{title: "and does", method: "POST", path: "/auth/code", headers: []string{json, "Authorization: Bearer {ticket}"}, status: 200, body: `{"code":"` + code + `"}`},
+				{title: "and does; she is in two hubs", method: "POST", path: "/auth/code", headers: []string{json, "Authorization: Bearer {ticket}"}, status: 200, body: `{"code":"` + code + `"}`,
+					show: []string{`data.user.name="Tove Lindqvist"`, "data.user.hubs.0.name", "data.user.hubs.1.name", "data.hub=null"},
+					keep: map[string]string{"tove": "data.token", "toveHash": "data.user.hash", "fabrikam": "data.user.hubs.0.hash"}},
+				{title: "she goes to one", method: "POST", path: "/auth/hub/{fabrikam}", headers: []string{"Authorization: Bearer {tove}"}, status: 200,
+					show: is(`"Tove Lindqvist"`, `"Fabrikam Vision"`, "4", "false")},
+				{title: "Dana owns the other, which allows acting as its members", method: "POST", path: "/auth", headers: []string{json}, status: 200,
+					body: `{"user":"` + dana + `","password":"` + password + `"}`, show: is(`"Dana Reyes"`, `"NORTHWIND"`, "5", "false"), keep: map[string]string{"titan": "data.token"}},
+				{title: "she acts as Tove", method: "POST", path: "/auth/impersonation/{toveHash}", headers: []string{"Authorization: Bearer {titan}"}, status: 200,
+					show: is(`"Tove Lindqvist"`, `"NORTHWIND"`, "1", "true"), keep: map[string]string{"acting": "data.token"}},
+				{title: "and is herself again", method: "POST", path: "/auth/impersonation/invalidate", headers: []string{"Authorization: Bearer {acting}"}, status: 200,
+					show: is(`"Dana Reyes"`, `"NORTHWIND"`, "5", "false")},
+				{title: "with the other token nobody acts any more", method: "POST", path: "/auth/ping", headers: []string{"Authorization: Bearer {acting}"}, status: 401},
 			}
 		}},
-		{"OpenWiFi: Dana once more, and an administrator whose password must change first", func() []exchange {
+		{"OpenWiFi: Dana, an administrator with users of her own, and a customer", func() []exchange {
 			root := `{"userId":"root@openwifi.example.test","password":"Change-me-9-please!"`
+			sue := `{"userId":"sue@example.net","password":"Copper-kettle-15-rain!"}`
+			token := "Authorization: Bearer {openwifi}"
 			return []exchange{
-				{title: "Dana signs in", method: "POST", path: "/api/v1/oauth2", headers: []string{json}, status: 200,
-					body: `{"userId":"` + dana + `","password":"` + password + `"}`, keep: map[string]string{"openwifi": "access_token"}},
+				{title: "Dana signs in here too", method: "POST", path: "/api/v1/oauth2", headers: []string{json}, status: 200,
+					body: `{"userId":"` + dana + `","password":"` + password + `"}`, show: []string{"access_token", "expires_in", "idle_timeout", `username="dana@example.com"`}},
 				{title: "the first sign-in of Rosa", method: "POST", path: "/api/v1/oauth2", headers: []string{json}, status: 403, body: root + `}`},
-				{title: "with a new password", method: "POST", path: "/api/v1/oauth2", headers: []string{json}, status: 200, body: root + `,"newPassword":"Lantern-Path7"}`},
-				{title: "where the other services are", method: "GET", path: "/api/v1/systemEndpoints", headers: []string{"Authorization: Bearer {openwifi}"}, status: 200},
+				{title: "with a new password", method: "POST", path: "/api/v1/oauth2", headers: []string{json}, status: 200, body: root + `,"newPassword":"Lantern-Path7"}`,
+					show: []string{"access_token", "userMustChangePassword=false"}, keep: map[string]string{"openwifi": "access_token"}},
+				{title: "she makes a user", method: "POST", path: "/api/v1/user/0", headers: []string{json, token}, status: 200,
+					body: `{"email":"ivo@example.com","name":"Ivo Brandt","userRole":"installer","currentPassword":"Ladder-and-Drill-6","changePassword":true}`,
+					show: []string{"id", `email="ivo@example.com"`, `userRole="installer"`, "changePassword=true"}, keep: map[string]string{"ivo": "id"}},
+				{title: "and finds him among the others", method: "GET", path: "/api/v1/users?emailSearch=@example.com", headers: []string{token}, status: 200,
+					show: []string{"users.0.email", "users.1.email", `users.2.email="ivo@example.com"`}},
+				{title: "Sue is a customer, unknown where the operator's people sign in", method: "POST", path: "/api/v1/oauth2", headers: []string{json}, status: 403, body: sue},
+				{title: "and known at the subscribers' way in", method: "POST", path: "/api/v1/suboauth2", headers: []string{json}, status: 200, body: sue,
+					show: []string{"access_token", `username="sue@example.net"`}},
+				{title: "where the other services are", method: "GET", path: "/api/v1/systemEndpoints", headers: []string{token}, status: 200},
 			}
 		}},
 		{"OAuth: a machine, and what it sees of all the doors", func() []exchange {
 			machine := "Authorization: Basic aW52ZW50b3J5LXN5bmM6c2FtcGxlLXNlY3JldC1vZi10aGUtZGVtby03YzFm"
 			return []exchange{
 				{title: "a token of its own", method: "POST", path: "/oauth2/token", headers: []string{machine}, status: 200, form: url.Values{"grant_type": {"client_credentials"}}},
-				{title: "Dana's Insights token, introspected", method: "POST", path: "/oauth2/introspect", headers: []string{machine}, status: 200, form: url.Values{"token": {"{insights}"}}},
-				{title: "the Nx token that she signed out", method: "POST", path: "/oauth2/introspect", headers: []string{machine}, status: 200, form: url.Values{"token": {"{nx}"}}},
+				{title: "Dana's Insights token, introspected", method: "POST", path: "/oauth2/introspect", headers: []string{machine}, status: 200, form: url.Values{"token": {"{insights}"}},
+					show: []string{"active=true", `username="dana@example.com"`, `door="insights"`, "iss", "amr", "entitlements"}},
+				{title: "the Nx token that she signed out", method: "POST", path: "/oauth2/introspect", headers: []string{machine}, status: 200, form: url.Values{"token": {"{nx}"}}, show: []string{"active=false"}},
 			}
 		}},
 	}
@@ -256,12 +298,13 @@ func (d *walk) play(ctx context.Context, x exchange) error {
 		body = form.Encode()
 		headers = append([]string{"Content-Type: application/x-www-form-urlencoded"}, headers...)
 	}
-	r, err := http.NewRequestWithContext(ctx, x.method, d.base+x.path, strings.NewReader(body))
+	path := d.fill(x.path)
+	r, err := http.NewRequestWithContext(ctx, x.method, d.base+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
 	var shown bytes.Buffer
-	fmt.Fprintf(&shown, "# %s\n> %s %s\n", x.title, x.method, x.path)
+	fmt.Fprintf(&shown, "# %s\n> %s %s\n", x.title, x.method, path)
 	for _, h := range headers {
 		name, value, _ := strings.Cut(d.fill(h), ": ")
 		r.Header.Set(name, value)
@@ -279,19 +322,61 @@ func (d *walk) play(ctx context.Context, x exchange) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(&shown, "< %s\n", answer.Status)
-	if len(text) > 0 {
-		fmt.Fprintf(&shown, "< %s\n", shorten(strings.TrimSpace(string(text))))
+	fmt.Fprintf(&shown, "< %s", answer.Status)
+	expected := answer.StatusCode == x.status
+	switch {
+	case len(x.show) > 0 && expected:
+		shown.WriteString(", with")
+		for _, s := range x.show {
+			path, want, checked := strings.Cut(s, "=")
+			value, err := pick(text, path)
+			if err != nil {
+				return err
+			}
+			if checked && value != want {
+				return fmt.Errorf("answered %s = %s, want %s", path, value, want)
+			}
+			fmt.Fprintf(&shown, "\n<   %s: %s", path, shorten(value))
+		}
+	case len(text) > 0:
+		fmt.Fprintf(&shown, "\n< %s", shorten(strings.TrimSpace(string(text))))
 	}
-	d.say("%s", strings.TrimSpace(shown.String()))
-	if answer.StatusCode != x.status {
+	d.say("%s", shown.String())
+	if !expected {
 		return fmt.Errorf("answered %s, want %d", answer.Status, x.status)
 	}
 	for name, path := range x.keep {
-		if d.vars[name], err = pick(text, path); err != nil {
+		value, err := pick(text, path)
+		if err != nil {
+			return err
+		}
+		d.vars[name] = strings.Trim(value, `"`) // of strings; none has anything to unescape
+	}
+	if x.then != nil {
+		return x.then()
+	}
+	return nil
+}
+
+// offline checks the licence document as a device does: with files, and no word to the house.
+func (d *walk) offline() error {
+	document, keys := filepath.Join(d.dir, "camera-1.licence"), filepath.Join(d.dir, "jwks.json")
+	for file, text := range map[string]string{document: d.vars["document"], keys: d.vars["jwks"]} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return err
 		}
 	}
+	check := licenceVerifyCmd{File: document, Keys: keys, Device: d.vars["camera"]}
+	fmt.Fprintf(d.e.Out, "# both are on the camera now, which needs no network to know what it may do\n$ gatehouse licence verify camera-1.licence --keys jwks.json --device %s\n", check.Device)
+	if err := check.Run(d.e); err != nil {
+		return err
+	}
+	check.Device = "0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7a02" // the gateway's
+	err := check.Run(d.e)
+	if !errors.Is(err, identity.Invalid) {
+		return fmt.Errorf("the document is taken for another device's: %v", err)
+	}
+	d.say("\n# another device has no use for it\n$ gatehouse licence verify camera-1.licence --keys jwks.json --device %s\ngatehouse: %s", check.Device, explain(err))
 	return nil
 }
 
@@ -301,17 +386,22 @@ func (d *walk) audit(ctx context.Context) error {
 	if _, err := d.node.Sealer.SealOnce(ctx); err != nil {
 		return err
 	}
-	list, err := d.node.Events(ctx, identity.EventFilter{Action: "signin", Limit: 20})
-	if err != nil {
-		return err
+	var list []identity.Event
+	for _, action := range []string{"signin", "impersonation.begin", "licence.document"} {
+		some, err := d.node.Events(ctx, identity.EventFilter{Action: action, Limit: 20})
+		if err != nil {
+			return err
+		}
+		list = append(list, some...)
 	}
+	slices.SortFunc(list, func(a, b identity.Event) int { return cmp.Compare(a.Seq, b.Seq) })
 	logins, err := names{d.e, d.node.House}.of(subjects(list))
 	if err != nil {
 		return err
 	}
-	t := newTable(d.e.Out, false, "AT", "ACTION", "OUTCOME", "DOOR", "ABOUT")
+	t := newTable(d.e.Out, false, "AT", "ACTION", "OUTCOME", "DOOR", "ABOUT", "BY")
 	for _, ev := range list {
-		t.row(nil, when(ev.At), ev.Action, ev.Outcome, string(ev.Door), logins[ev.SubjectID])
+		t.row(nil, when(ev.At), ev.Action, ev.Outcome, string(ev.Door), logins[ev.SubjectID], logins[ev.ActorID])
 	}
 	if err := t.end(nil); err != nil {
 		return err
@@ -334,22 +424,24 @@ func shorten(s string) string {
 	return long.ReplaceAllStringFunc(s, func(token string) string { return token[:24] + "…" })
 }
 
-// pick follows a dotted path.
+// pick follows a dotted path, and gives what is there as JSON.
 func pick(text []byte, path string) (string, error) {
-	var v any
-	if err := json.Unmarshal(text, &v); err != nil {
-		return "", err
+	rest := json.RawMessage(text)
+	if path == "" {
+		return string(text), nil
 	}
-	for _, step := range strings.Split(path, ".") {
-		object, ok := v.(map[string]any)
-		if !ok {
+	for step := range strings.SplitSeq(path, ".") {
+		var object map[string]json.RawMessage
+		var list []json.RawMessage
+		i, notIndex := strconv.Atoi(step)
+		switch {
+		case json.Unmarshal(rest, &object) == nil && object[step] != nil:
+			rest = object[step]
+		case json.Unmarshal(rest, &list) == nil && notIndex == nil && i >= 0 && i < len(list):
+			rest = list[i]
+		default:
 			return "", fmt.Errorf("the answer has no %s", path)
 		}
-		v = object[step]
 	}
-	s, ok := v.(string)
-	if !ok {
-		return "", fmt.Errorf("the answer has no %s", path)
-	}
-	return s, nil
+	return string(rest), nil
 }

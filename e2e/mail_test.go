@@ -140,7 +140,7 @@ func (l letter) plain(t *testing.T) (mail.Header, string) {
 	return m.Header, string(text)
 }
 
-var linkLine = regexp.MustCompile(`(?m)^(http://\S+/auth/reset-password)\?token=([A-Za-z0-9_-]{43})\s*$`)
+var linkLine = regexp.MustCompile(`(?m)^(http://\S+/auth/reset-password)\?token=([A-Za-z0-9_-]{43}\.[0-9a-f]{64})\s*$`)
 
 // link finds the one link in a letter's text.
 func link(t *testing.T, text string) (address, token string) {

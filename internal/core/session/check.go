@@ -148,6 +148,18 @@ func (s *Service) keepAdvanced(read *Live, session identity.Session) {
 	s.keep(familyKey(token.Facts{SessionID: session.ID}), &cached{live: live, mark: now.mark, loadedAt: now.loadedAt})
 }
 
+// Printed remembers an access token that this node has just printed for a session that it has advanced: it need not be read again to
+// know what it says. facts are what its form would read. Where the session is not known as it is now, the token is read like any other.
+func (s *Service) Printed(raw string, facts token.Facts) {
+	live, ok := s.advanced(facts)
+	if !ok {
+		return
+	}
+	held := &cached{live: *live, mark: live.asOf.mark, loadedAt: live.asOf.loadedAt}
+	held.seen.Store(live.Session.SeenAt.UnixMicro())
+	s.keep(sha256.Sum256([]byte(raw)), held)
+}
+
 // Find is Check for a token that may be any of several forms' and kinds'.
 func (s *Service) Find(ctx context.Context, forms []token.Form, raw string, kinds ...identity.TokenKind) (*Live, error) {
 	if len(raw) > token.MaxLength {

@@ -52,7 +52,14 @@ func (d *Dialect) fullToken(s *identity.Session, who *profile.Profile, at profil
 	if in {
 		c.Hub = &at.Organisation.Number
 	}
-	return d.Keys.Sign(keys.EdDSA, tokenType, &c)
+	raw, err := d.Keys.Sign(keys.EdDSA, tokenType, &c)
+	if err != nil {
+		return "", err
+	}
+	if facts, ok := c.facts(); ok {
+		d.Sessions.Printed(raw, facts)
+	}
+	return raw, nil
 }
 
 // codeToken prints a ticket's.
@@ -94,6 +101,15 @@ func (f form) Read(raw string) (token.Facts, error) {
 	if v.Type != tokenType || v.Algorithm != keys.EdDSA || json.Unmarshal(v.Payload, &c) != nil || c.Issuer != f.issuer || !identity.ValidID(c.ID) {
 		return token.Facts{}, refused
 	}
+	facts, ok := c.facts()
+	if !ok {
+		return token.Facts{}, refused
+	}
+	return facts, nil
+}
+
+// facts is what the claims say to the house; false: they are of no token of this door.
+func (c *claimSet) facts() (token.Facts, bool) {
 	facts := token.Facts{
 		ID: c.ID, Kind: identity.AccessToken, Door: Door, SubjectID: c.Person, Generation: c.Generation,
 		IssuedAt: time.Unix(c.IssuedAt, 0).UTC(), NotBefore: time.Unix(c.NotBefore, 0).UTC(), ExpiresAt: time.Unix(c.ExpiresAt, 0).UTC(),
@@ -104,7 +120,7 @@ func (f form) Read(raw string) (token.Facts, error) {
 	case c.Stage == stageCode && c.Person == "" && c.Generation == 0:
 		facts.TicketID = identity.TicketID(c.ID)
 	default:
-		return token.Facts{}, refused
+		return token.Facts{}, false
 	}
-	return facts, nil
+	return facts, true
 }

@@ -36,7 +36,7 @@ func printer(t testing.TB) *Dialect {
 		t.Fatal(err)
 	}
 	rules := map[identity.Door]session.Rules{Door: Rules(config.Default().Titan)}
-	return &Dialect{Issuer: issuer, Keys: ring, Sessions: &session.Service{Rules: rules}, Now: now}
+	return &Dialect{Issuer: issuer, Keys: ring, Sessions: &session.Service{Stale: func() bool { return false }, Now: time.Now, Rules: rules}, Now: now}
 }
 
 // counter is randomness that repeats.

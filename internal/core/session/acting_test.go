@@ -147,67 +147,67 @@ func TestWhoMayActAsWhom(t *testing.T) {
 
 // It ends with whatever it rests on, and the person's own sessions are not touched by it.
 func TestActingEnds(t *testing.T) {
-	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
-		caller := coretest.Caller(coretest.Door)
-		for name, end := range map[string]func(t *testing.T, s *scene, origin, acting, hers identity.Session) error{
-			"after its limit": func(_ *testing.T, s *scene, _, _, _ identity.Session) error {
-				s.Clock.Advance(session.ActingTTL)
-				return nil
-			},
-			"with the session it began from": func(t *testing.T, s *scene, origin, _, _ identity.Session) error {
-				_, err := s.Sessions.End(t.Context(), caller, origin.ID, "ended by an operator")
-				return err
-			},
-			"when who acts signs out": func(t *testing.T, s *scene, origin, _, _ identity.Session) error {
-				_, err := s.Sessions.SignOut(t.Context(), caller, origin.ID)
-				return err
-			},
-			"when who acts signs out of it": func(t *testing.T, s *scene, origin, acting, _ identity.Session) error {
-				_, err := s.Sessions.SignOut(t.Context(), caller, acting.ID)
-				if s.alive(t, origin) {
-					t.Error("her own session goes on")
-				}
-				return err
-			},
-			"when the person signs out": func(t *testing.T, s *scene, _, _, hers identity.Session) error {
-				_, err := s.Sessions.SignOut(t.Context(), caller, hers.ID)
-				return err
-			},
-			"when who acts is suspended": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
-				return s.manage.Suspend(t.Context(), operator, s.owner.ID, "x")
-			},
-			"when the person is suspended": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
-				return s.manage.Suspend(t.Context(), operator, s.mia.ID, "x")
-			},
-			"when who acts is deleted": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
-				return s.manage.Delete(t.Context(), operator, s.owner.ID)
-			},
-			"when the person leaves": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
-				return s.manage.RemoveMembership(t.Context(), operator, s.mia.ID, s.place[s.mia.ID].ID)
-			},
-			"when who acts leaves": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
-				return s.manage.RemoveMembership(t.Context(), operator, s.owner.ID, s.place[s.owner.ID].ID)
-			},
-			"when who acts is owner no more": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
-				m := s.place[s.owner.ID]
-				m.Attributes = nil
-				_, err := s.manage.SaveMembership(t.Context(), operator, m)
-				return err
-			},
-			"when the organisation changes": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
-				_, err := s.manage.UpdateOrganisation(t.Context(), operator, s.org, manage.OrganisationChange{Attributes: identity.Attributes{coretest.Door: []byte(`{"a":1}`)}})
-				return err
-			},
-			"when it is over": func(t *testing.T, s *scene, origin, acting, _ identity.Session) error {
-				back, err := s.Sessions.StopActing(t.Context(), caller, acting.ID)
-				if back.ID != origin.ID || back.Generation != origin.Generation+1 || !s.alive(t, back) {
-					t.Errorf("back in %+v", back)
-				}
-				return err
-			},
-		} {
-			t.Run(name, func(t *testing.T) {
-				s := newScene(t, storetest.SQLite(t))
+	caller := coretest.Caller(coretest.Door)
+	for name, end := range map[string]func(t *testing.T, s *scene, origin, acting, hers identity.Session) error{
+		"after its limit": func(_ *testing.T, s *scene, _, _, _ identity.Session) error {
+			s.Clock.Advance(session.ActingTTL)
+			return nil
+		},
+		"with the session it began from": func(t *testing.T, s *scene, origin, _, _ identity.Session) error {
+			_, err := s.Sessions.End(t.Context(), caller, origin.ID, "ended by an operator")
+			return err
+		},
+		"when who acts signs out": func(t *testing.T, s *scene, origin, _, _ identity.Session) error {
+			_, err := s.Sessions.SignOut(t.Context(), caller, origin.ID)
+			return err
+		},
+		"when who acts signs out of it": func(t *testing.T, s *scene, origin, acting, _ identity.Session) error {
+			_, err := s.Sessions.SignOut(t.Context(), caller, acting.ID)
+			if s.alive(t, origin) {
+				t.Error("her own session goes on")
+			}
+			return err
+		},
+		"when the person signs out": func(t *testing.T, s *scene, _, _, hers identity.Session) error {
+			_, err := s.Sessions.SignOut(t.Context(), caller, hers.ID)
+			return err
+		},
+		"when who acts is suspended": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
+			return s.manage.Suspend(t.Context(), operator, s.owner.ID, "x")
+		},
+		"when the person is suspended": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
+			return s.manage.Suspend(t.Context(), operator, s.mia.ID, "x")
+		},
+		"when who acts is deleted": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
+			return s.manage.Delete(t.Context(), operator, s.owner.ID)
+		},
+		"when the person leaves": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
+			return s.manage.RemoveMembership(t.Context(), operator, s.mia.ID, s.place[s.mia.ID].ID)
+		},
+		"when who acts leaves": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
+			return s.manage.RemoveMembership(t.Context(), operator, s.owner.ID, s.place[s.owner.ID].ID)
+		},
+		"when who acts is owner no more": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
+			m := s.place[s.owner.ID]
+			m.Attributes = nil
+			_, err := s.manage.SaveMembership(t.Context(), operator, m)
+			return err
+		},
+		"when the organisation changes": func(t *testing.T, s *scene, _, _, _ identity.Session) error {
+			_, err := s.manage.UpdateOrganisation(t.Context(), operator, s.org, manage.OrganisationChange{Attributes: identity.Attributes{coretest.Door: []byte(`{"a":1}`)}})
+			return err
+		},
+		"when it is over": func(t *testing.T, s *scene, origin, acting, _ identity.Session) error {
+			back, err := s.Sessions.StopActing(t.Context(), caller, acting.ID)
+			if back.ID != origin.ID || back.Generation != origin.Generation+1 || !s.alive(t, back) {
+				t.Errorf("back in %+v", back)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+				s := newScene(t, store)
 				hers, origin := s.in(t, s.mia), s.in(t, s.owner)
 				acting, err := s.act(t, origin, s.mia.ID)
 				if err != nil {
@@ -223,8 +223,8 @@ func TestActingEnds(t *testing.T) {
 					t.Error("it goes on")
 				}
 			})
-		}
-	})
+		})
+	}
 }
 
 // While somebody acts, her own session is not idle; and it does not outlive the session that it began from.

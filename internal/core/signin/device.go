@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -97,18 +98,21 @@ func (s *Service) mark(ctx context.Context, tx identity.Tx, caller identity.Call
 }
 
 // Forget forgets the browsers that a session was begun in, and the one that shows a mark of its person's: she signs out there.
+// Somebody who acts as another person signs out of her own session: it is her browser then, and the other's are left alone.
 func (s *Service) Forget(ctx context.Context, caller identity.Caller, live *session.Live, shown identity.Secret) error {
+	held := &live.Session
+	whose, begun := cmp.Or(held.ActorID, held.SubjectID), cmp.Or(held.OriginID, held.ID)
 	return s.Store.Update(ctx, func(tx identity.Tx) error {
 		if shown != "" {
 			hash := sha256.Sum256([]byte(shown.Reveal()))
-			held, err := tx.Browser(ctx, hash[:])
-			if err == nil && held.SubjectID == live.Session.SubjectID && held.Door == caller.Door {
-				err = tx.SeeBrowser(ctx, hash[:], live.Session.ID)
+			browser, err := tx.Browser(ctx, hash[:])
+			if err == nil && browser.SubjectID == whose && browser.Door == caller.Door {
+				err = tx.SeeBrowser(ctx, hash[:], begun)
 			}
 			if err != nil && !errors.Is(err, identity.NotFound) {
 				return err
 			}
 		}
-		return tx.DeleteBrowsersOf(ctx, live.Session.SubjectID, live.Session.ID)
+		return tx.DeleteBrowsersOf(ctx, whose, begun)
 	})
 }

@@ -157,6 +157,18 @@ func TestMarkIsNotKept(t *testing.T) {
 		if out, err := c.SignIn.Password(t.Context(), remembering(s, mark)); err != nil || out.Ticket != nil {
 			t.Errorf("forgotten by somebody else: %+v, %v", out, err)
 		}
+		// Whoever acts as her signs out in a browser of her own.
+		actor := c.Person()
+		c.WithTOTP(actor)
+		actors, origin := marked(t, c, actor)
+		acting := &session.Live{Session: identity.Session{ID: "y", SubjectID: s.ID, ActorID: actor.ID, OriginID: origin.ID}}
+		must(t, c.SignIn.Forget(t.Context(), coretest.Caller(coretest.Door), acting, mark))
+		if out, err := c.SignIn.Password(t.Context(), remembering(s, mark)); err != nil || out.Ticket != nil {
+			t.Errorf("forgotten by somebody who acts as her: %+v, %v", out, err)
+		}
+		if out, err := c.SignIn.Password(t.Context(), remembering(actor, actors)); err != nil || out.Ticket == nil {
+			t.Errorf("not forgotten by whoever signed out while acting: %+v, %v", out, err)
+		}
 		// She forgets it by showing it, whichever session that is.
 		must(t, c.SignIn.Forget(t.Context(), coretest.Caller(coretest.Door), &session.Live{Session: held}, mark))
 		if out, err := c.SignIn.Password(t.Context(), remembering(s, mark)); err != nil || out.Ticket == nil {

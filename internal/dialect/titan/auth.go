@@ -74,6 +74,9 @@ func (d *Dialect) enterHub(r *http.Request, c *call) (any, error) {
 	if _, err := read(r); err != nil {
 		return nil, err
 	}
+	if err := c.live.Herself(); err != nil {
+		return nil, err // whichever hub it is (titan.md 3.3)
+	}
 	who, err := d.profile(r.Context(), &c.live.Session)
 	if err != nil {
 		return nil, err
@@ -86,7 +89,7 @@ func (d *Dialect) enterHub(r *http.Request, c *call) (any, error) {
 		Caller: c.Caller, Live: c.live, Organisation: hub.ID, TicketTTL: codeTTL, Demand: hubDemand(hub),
 		Kinds: hubKinds(hub), CodeLink: d.page(signin.CodeLink),
 	})
-	if errors.Is(err, identity.Denied) && c.live.Session.ActorID == "" {
+	if errors.Is(err, identity.Denied) {
 		err = hubClosed
 	}
 	return d.outcome(r, c, out, err)

@@ -267,8 +267,11 @@ func (s *Service) EnterIn(ctx context.Context, tx identity.Tx, caller identity.C
 // member still, which one guarded statement sees to, nothing else is asked; otherwise Enter decides.
 func (s *Service) EnterChecked(ctx context.Context, caller identity.Caller, live *Live, organisation identity.OrganisationID) (identity.Session, error) {
 	read := live.Session
-	if s.Policies.MayBind() || read.ActorID != "" {
-		return s.Enter(ctx, caller, read.ID, organisation)
+	if read.ActorID != "" {
+		return read, identity.Denied.Because("not while acting as another person")
+	}
+	if restricted, err := s.restricted(ctx, caller, &read); err != nil || restricted != nil {
+		return read, errors.Join(err, restricted)
 	}
 	var entered identity.Session
 	var guarded bool

@@ -176,6 +176,9 @@ func (s *Service) GrantRefresh(ctx context.Context, in GrantInput, raw identity.
 		return Granted{}, ErrForbidden
 	}
 	if in.Scope == "" || len(parent.Session.Scopes) > 0 {
+		if err := s.stillEnters(ctx, parent); err != nil {
+			return Granted{}, err
+		}
 		ask.Rotate = true
 		live, err := s.Sessions.Refresh(ctx, ask)
 		if err != nil {
@@ -188,6 +191,22 @@ func (s *Service) GrantRefresh(ctx context.Context, in GrantInput, raw identity.
 		Until: parent.Session.AbsoluteAt, Admit: s.admits(in.Scope),
 	})
 	return s.granted(out), err
+}
+
+// stillEnters asks again what was asked when a session for one system began: whoever has left meanwhile gets nothing new.
+func (s *Service) stillEnters(ctx context.Context, live *session.Live) error {
+	return s.Store.View(ctx, func(r identity.Reader) error {
+		for _, scope := range live.Session.Scopes {
+			demand, err := s.admits(scope)(ctx, r, live.Subject)
+			if err != nil {
+				return err
+			}
+			if demand == identity.FactorNeeded && !slices.Contains(live.Session.AMR, "mfa") {
+				return identity.FactorRequired.Because("this system wants a second factor")
+			}
+		}
+		return nil
+	})
 }
 
 // derive signs in by a session of the cloud.

@@ -240,6 +240,8 @@ func (d *Dialect) cloudToken(w http.ResponseWriter, r *http.Request) error {
 		return writeCloud(w, http.StatusOK, cloudTokens{Type: "bearer", Scope: scope, Error: factorMissing})
 	case identity.KindOf(err) == identity.BadCode && err != nil:
 		return identity.BadCredential.Wrap(err) // of a code that came with the password
+	case grantType == "authorization_code" && err != nil && identity.KindOf(err) == identity.BadCredential:
+		return &identity.Error{Kind: identity.BadCredential, Field: "code", Public: "is unknown, was used already or took too long", Err: err}
 	case err != nil:
 		return err
 	}

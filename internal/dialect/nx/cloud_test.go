@@ -217,6 +217,49 @@ func TestNarrowedTokensEndInTime(t *testing.T) {
 	}
 }
 
+// Whoever may not enter a system any more gets no new tokens for it from one that she still has, here or at the plugin's way in.
+func TestWhoLeftEntersNoMore(t *testing.T) {
+	h := newHouse(t)
+	grant := func(refresh, scope string) answer {
+		return h.do(t, "POST", tokenPath, `{"grant_type":"refresh_token","client_id":"c","refresh_token":"`+refresh+`","scope":"`+scope+`"}`)
+	}
+	plugin := func(refresh string) answer {
+		return h.do(t, "POST", "/auth/nx/plugin", `{"refresh_token":"`+refresh+`","system_nxid":"`+harbour+`"}`)
+	}
+	const scope = "cloudSystemId=" + harbour
+	a := h.do(t, "POST", tokenPath, `{"grant_type":"password","client_id":"c","username":"ada@example.test","password":"`+passphrase+`"}`)
+	whole := field(t, a, "refresh_token")
+	narrow := field(t, grant(whole, scope), "refresh_token")
+	if a := grant(narrow, scope); a.status != 200 {
+		t.Fatalf("while she is a member: %d %s", a.status, a.body)
+	}
+	systems := func(text string) {
+		t.Helper()
+		must[identity.Organisation](t)(h.Manage.UpdateOrganisation(t.Context(), identity.Caller{Door: "cli"}, acmeID,
+			manage.OrganisationChange{Attributes: identity.Attributes{nx.Door: []byte(text)}}))
+	}
+	systems(`{"systems":[{"id":"` + harbour + `","second_factor":true}]}`)
+	for _, asked := range []string{scope, ""} {
+		if a := grant(narrow, asked); a.status != 200 || field(t, a, "error") != "2fa_disabled_for_the_user" || strings.Contains(a.body, "nxcdb-") {
+			t.Errorf("the system wants a second factor, scope %q: %d %s", asked, a.status, a.body)
+		}
+	}
+	systems(`{"systems":[]}`)
+	for _, asked := range []string{scope, ""} {
+		if a := grant(narrow, asked); a.status != 403 {
+			t.Errorf("the system is gone, scope %q: %d %s", asked, a.status, a.body)
+		}
+	}
+	for name, refresh := range map[string]string{"whole": whole, "narrow": narrow} {
+		if a := plugin(refresh); a.status != 403 {
+			t.Errorf("the plugin's way in by the %s token: %d %s", name, a.status, a.body)
+		}
+	}
+	if a := grant(whole, ""); a.status != 200 {
+		t.Errorf("the whole cloud: %d %s", a.status, a.body)
+	}
+}
+
 // The client of an upstream cloud finds one in another house of ours: every call that it makes, by every way in.
 func TestTwoHouses(t *testing.T) {
 	cloud := newHouse(t, func(c *config.Config) { c.Nx.ClientID = "cloud" })

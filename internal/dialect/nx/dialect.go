@@ -136,7 +136,7 @@ var operations = []operation{
 	{name: "nx-link", method: "POST", paths: []string{"/nx/link"}, deadline: 5 * time.Second, user: (*Dialect).nxLink, refuse: (*Dialect).refuseNx},
 	{name: "nx-unlink", method: "POST", paths: []string{"/nx/unlink"}, deadline: 5 * time.Second, user: (*Dialect).nxUnlink, refuse: (*Dialect).refuseNx},
 	{name: "nx-authorize", method: "GET", paths: []string{authorizePath}, deadline: 5 * time.Second, open: (*Dialect).openAuthorize, refuse: (*Dialect).refusePage},
-	{name: "nx-authorize-form", method: "POST", paths: []string{authorizePath}, deadline: 15 * time.Second, open: (*Dialect).submitAuthorize, refuse: (*Dialect).refusePage},
+	{name: "nx-authorize-form", method: "POST", paths: []string{authorizePath}, deadline: 5 * time.Second, open: (*Dialect).submitAuthorize, refuse: (*Dialect).refusePage},
 }
 
 // features are what the configuration answer names (nx.md 2.2).

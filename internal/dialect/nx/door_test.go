@@ -75,7 +75,8 @@ func TestBodyLimit(t *testing.T) {
 	h := newHouse(t)
 	access, _ := h.signIn(t, "ada@example.test")
 	for _, path := range []string{signInPath, refreshPath, "/auth/authenticate/password-strength", "/auth/user", "/auth/authenticate/forgot-password",
-		"/auth/authenticate/reset-password", "/auth/authenticate/update-password"} {
+		"/auth/authenticate/reset-password", "/auth/authenticate/update-password", loginPath, totpPath, "/auth/nx/csrf", "/auth/nx/code", "/auth/nx/plugin",
+		"/auth/nx/refresh-token", "/auth/nx/logout", "/auth/nx/link", tokenPath} {
 		for _, size := range []int{64 << 10, 64<<10 + 1, 1 << 20} {
 			body := `{"Pad":"` + strings.Repeat("x", size-10) + `"}`
 			a := h.do(t, "POST", path, body, bearer(access))
@@ -296,6 +297,16 @@ func TestCutOff(t *testing.T) {
 		{"POST", signInPath, `{"Username":"ada@example.test","Password":"` + passphrase + `","KeepLoggedIn":false}`, ""},
 		{"POST", "/auth/authenticate/forgot-password", `{"Email":"ada@example.test"}`, ""},
 		{"GET", "/auth/reset-password?token=x", "", ""},
+		{"GET", "/auth/licenses?q=x", "", access}, {"GET", "/auth/license/" + adaID, "", access}, {"GET", "/auth/licences/" + adaID + "/document", "", access},
+		{"POST", loginPath, credentials("ada@example.test", passphrase), ""}, {"POST", totpPath, `{"token":"x","totp":"123456"}`, ""},
+		{"POST", "/auth/nx/csrf", `{"AuthenticationEndpoint":"` + page + `","RedirectURL":"` + portal + `"}`, ""},
+		{"POST", "/auth/nx/code", `{"code":"x","state":"y"}`, ""},
+		{"POST", "/auth/nx/plugin", `{"refresh_token":"nxcdb-` + strings.Repeat("0", 64) + `","system_nxid":"` + harbour + `"}`, ""},
+		{"POST", "/auth/nx/refresh-token", `{"GrantType":"RefreshToken","Password":""}`, refresh},
+		{"POST", "/auth/nx/refresh-token", `{"GrantType":"Password","Password":"` + passphrase + `"}`, access},
+		{"POST", "/auth/nx/logout", `{"GrantType":"","Password":""}`, access},
+		{"GET", authorized + "?client_id=c&state=x&redirect_url=" + url.QueryEscape(portal), "", ""},
+		{"POST", tokenPath, `{"grant_type":"password","client_id":"c","username":"ada@example.test","password":"` + passphrase + `"}`, ""},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

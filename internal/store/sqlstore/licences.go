@@ -161,7 +161,8 @@ func licencesBy(f identity.LicenceFilter) *licenceQuery {
 		q.where = append(q.where, agreementKind+` = `+q.arg(fold(f.Kind)))
 	}
 	if f.Agreement != "" {
-		q.where = append(q.where, `(l.agreement_id = `+q.arg(f.Agreement)+` OR `+agreementName+` = `+q.arg(fold(f.Agreement))+`)`)
+		text := q.arg(fold(f.Agreement))
+		q.where = append(q.where, `(l.agreement_id = `+text+` OR `+agreementName+` = `+text+`)`)
 	}
 	return q
 }

@@ -44,7 +44,7 @@ type known struct {
 
 // Caller adds to what a door knows of a request who it is that shows the token, so that counters and the audit log name her.
 func (l *Live) Caller(c identity.Caller) identity.Caller {
-	c.SubjectID, c.ActorID, c.SessionID = l.Session.SubjectID, cmp.Or(l.Session.ActorID, l.Session.SubjectID), l.Session.ID
+	c.SubjectID, c.ActorID, c.SessionID = l.Subject.ID, cmp.Or(l.Session.ActorID, l.Subject.ID), l.Session.ID // an API key has no session
 	c.ClientID = cmp.Or(l.Session.ClientID, l.Token.ClientID)
 	return c
 }

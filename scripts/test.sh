@@ -10,9 +10,14 @@ scripts/need.sh postgres cc chromium
 
 [ $# -gt 0 ] || set -- ./...
 
-# These do thousands of things one after another, or measure: the race detector finds nothing in them, and makes minutes of each.
+# These do things one after another, many of them, or measure: the race detector finds nothing in them, and makes minutes of each.
 # They run by themselves, without it.
-slow='^(TestBadInput|TestNthFault|TestManyLargestAtOnce|TestExchangesOnPostgreSQL|TestStoriesOnPostgreSQL)$'
+alone=(
+  TestBadInput TestNthFault TestEveryActIsRecorded TestNobodyLearnsWhoIsThere TestMutantTokens TestTokensAtEveryOperation
+  TestRefusalsKeepSecrets TestEnginesSayTheSame TestActingTouchesNothingOfHers TestManyLargestAtOnce
+  TestExchanges TestStories TestExchangesOnPostgreSQL TestStoriesOnPostgreSQL TestScripts TestScriptsOnPostgreSQL
+)
+slow="^($(IFS='|'; echo "${alone[*]}"))\$"
 
 # The detector watches Go's memory. SQLite, which is C in the words of Go, keeps its own elsewhere: to watch that code finds
 # nothing and makes it several times slower. What calls it is watched.
@@ -23,7 +28,7 @@ export GORACE="atexit_sleep_ms=0 ${GORACE:-}"
 result=0
 # vet is part of `make check`. The time limit is for one package.
 CGO_ENABLED=1 scripts/with-postgres.sh go test -race "${unwatched[@]}" -shuffle=on -vet=off -timeout=15m -skip "$slow" "$@" || result=1
-mapfile -t with < <(go list "$@" | grep -Ex 'gatehouse/internal/(app|picture|dialect/[^/]+)')
+mapfile -t with < <(go list "$@" | grep -Ex 'gatehouse/internal/(app|cli|picture|dialect/[^/]+)')
 if [ ${#with[@]} -gt 0 ]; then
   CGO_ENABLED=0 scripts/with-postgres.sh go test -shuffle=on -vet=off -timeout=10m -run "$slow" "${with[@]}" || result=1
 fi

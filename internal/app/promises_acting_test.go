@@ -124,6 +124,10 @@ func TestActingLeavesBothNames(t *testing.T) {
 	owner := h.print(t, titanFull, "ada@example.test")
 	acting := h.must(t, request{method: "POST", target: "/auth/impersonation/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb4", bearer: owner}).at("data.token")
 	h.log.keepSecret(acting)
+	about := h.must(t, formOf("/oauth2/introspect", "token", "{token}", "client_id", "robot", "client_secret", clientSecret)(t, h, acting))
+	if about.at("sub") != string(melID) || about.at("act.sub") != string(adaID) { // RFC 8693, section 4.1
+		t.Errorf("introspected: %v", about)
+	}
 	h.must(t, request{method: "POST", target: "/auth/impersonation/invalidate", bearer: acting})
 	rows := 0
 	must(t, h.Store.View(t.Context(), func(r identity.Reader) error {

@@ -26,7 +26,7 @@ type finding struct {
 	Check   string `json:"check"`
 	State   string `json:"state"` // ok, bad, note
 	Problem string `json:"problem,omitempty"`
-	Todo    string `json:"todo,omitempty"`
+	Advice  string `json:"advice,omitempty"`
 }
 
 func (f finding) String() string {
@@ -34,8 +34,8 @@ func (f finding) String() string {
 		return fmt.Sprintf("%-5s %s", f.State, f.Check)
 	}
 	text := fmt.Sprintf("BAD   %s: %s", f.Check, f.Problem)
-	if f.Todo != "" {
-		text += "\n      " + f.Todo
+	if f.Advice != "" {
+		text += "\n      " + f.Advice
 	}
 	return text
 }
@@ -60,14 +60,14 @@ func (c *checkup) print(f finding) {
 }
 
 // say tells a thing's state and, where it is bad, what to do.
-func (c *checkup) say(check string, problem error, todo string) {
+func (c *checkup) say(check string, problem error, advice string) {
 	if problem == nil {
 		c.print(finding{Check: check, State: "ok"})
 		return
 	}
 	c.bad = true
 	for line := range strings.Lines(explain(problem)) { // mistakes of the configuration are one a line
-		c.print(finding{check, "bad", tame(line), todo})
+		c.print(finding{check, "bad", tame(line), advice})
 	}
 }
 

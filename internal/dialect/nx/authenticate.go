@@ -73,17 +73,22 @@ func (d *Dialect) refresh(w http.ResponseWriter, r *http.Request) error {
 		return in.mistake
 	}
 	rotate := grantType == "RefreshToken"
-	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
+	live, err := d.renew(r, raw, rotate)
+	if err != nil {
+		return err
+	}
+	return d.writeTokens(w, live.Session, live.Subject, !rotate, rotate)
+}
+
+// renew checks a refresh token, and whom its holder may act for before anything is spent.
+func (d *Dialect) renew(r *http.Request, raw string, rotate bool) (*session.Live, error) {
+	return d.Sessions.Refresh(r.Context(), session.RefreshInput{
 		Caller: d.caller(r), Form: d.Form(), Raw: raw, Rotate: rotate,
 		Admit: func(live session.Live) error {
 			_, _, err := d.actingFor(r, &live)
 			return err
 		},
 	})
-	if err != nil {
-		return err
-	}
-	return d.writeTokens(w, live.Session, live.Subject, !rotate, rotate)
 }
 
 // signOut answers POST /authenticate/signout.

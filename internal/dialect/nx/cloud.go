@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"gatehouse/internal/core/cloud"
-	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -295,13 +294,7 @@ func (d *Dialect) nxRefresh(w http.ResponseWriter, r *http.Request) error {
 		return d.writeBoth(w, renewed, c.live.Subject)
 	}
 	rotate := grantType == "refreshtoken"
-	live, err := d.Sessions.Refresh(r.Context(), session.RefreshInput{
-		Caller: d.caller(r), Form: d.Form(), Raw: raw, Rotate: rotate,
-		Admit: func(live session.Live) error {
-			_, _, err := d.actingFor(r, &live)
-			return err
-		},
-	})
+	live, err := d.renew(r, raw, rotate)
 	if err != nil {
 		return err
 	}

@@ -60,8 +60,8 @@ type Service struct {
 	Rand  io.Reader
 
 	mu      sync.Mutex
-	known   map[string]entitled // by the id of an organisation or a person
-	changed time.Time           // when a licence last did
+	known   map[Holder]entitled
+	changed time.Time // when a licence last did
 }
 
 // update runs a verb in a transaction of its own.

@@ -273,7 +273,7 @@ func (s *Service) UpdateClientIn(ctx context.Context, tx identity.Tx, caller ide
 	if err := CheckClient(c); err != nil {
 		return c, err
 	}
-	if change.OrganisationID != nil && c.OrganisationID == "" && c.DeviceID != "" {
+	if c.DeviceID != "" && c.DeviceID == before.DeviceID && c.OrganisationID != before.OrganisationID {
 		return c, identity.Invalid.In("organisation", "must be that of its device")
 	}
 	if err := bound(ctx, tx, &c); err != nil {

@@ -178,6 +178,7 @@ func (h *house) once(office *postOffice, service *listener, soon, over time.Time
 
 // People and a service are told of licences that end, over a real wire, once: also where the node was killed while it told them.
 func TestLicenceNotices(t *testing.T) {
+	t.Parallel() // it mostly waits
 	office, service := closedOffice(t).open(), openListener(t)
 	h := newHouse(t, append(service.env(), office.env())...)
 	soon, over := h.licences()
@@ -215,6 +216,7 @@ func TestLicenceNotices(t *testing.T) {
 
 // Killed as soon as it has told somebody, again and again: nothing is lost, and what is sent twice is marked as the same.
 func TestLicenceNoticesOverKills(t *testing.T) {
+	t.Parallel() // it mostly waits
 	office, service := closedOffice(t).open(), openListener(t)
 	h := newHouse(t, append(service.env(), office.env())...)
 	h.must("", "apply", "-f", h.world(noticeWorld+"  []\n"))
@@ -265,6 +267,7 @@ func TestLicenceNoticesOverKills(t *testing.T) {
 
 // Two nodes that come up at once with the same to tell.
 func TestLicenceNoticesOfTwoNodes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	office, service := closedOffice(t).open(), openListener(t)
 	key := base64.StdEncoding.EncodeToString([]byte("a master key of 32 bytes, shared"))
 	h := newHouse(t, append(service.env(), office.env(), "GATEHOUSE_DATABASE="+storetest.PostgresURL(t), "GATEHOUSE_MASTER_KEY="+key)...)
@@ -306,7 +309,9 @@ devices:
 		fmt.Fprintf(&world, "  - {key: camera-%d, name: Camera, organisation: acme, id: %s}\n", i, id(i))
 	}
 	h.must("", "apply", "-f", h.world(world.String()))
-	assigned := func() int { return strings.Count(h.must("", "audit", "list", "--action=licence.assign", "--json"), "\n") }
+	assigned := func() int {
+		return strings.Count(h.must("", "audit", "list", "--action=licence.assign", "--json"), "\n")
+	}
 	before := assigned()
 	var all sync.WaitGroup
 	winners := make(chan int, racers)

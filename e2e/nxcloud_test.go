@@ -266,6 +266,7 @@ func (h *house) written() (out []string) {
 // A cloud that answers garbage, late or not at all lets nobody in, changes nothing here, and keeps nobody waiting; people whom this
 // house knows do not notice.
 func TestNxCloudFails(t *testing.T) {
+	t.Parallel() // it mostly waits
 	bySystem := fmt.Sprintf(`{"refresh_token":"nxcdb-a","system_nxid":%q}`, harbourVMS)
 	login := credentials("clara@cloud.test", cloudPassword)
 	away := func(t *testing.T, n *node, what, operation, body string, within time.Duration) answer {

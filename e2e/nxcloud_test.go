@@ -512,9 +512,9 @@ func TestNxTwoHouses(t *testing.T) {
 		t.Errorf("the plugin's own token after others signed out: %v", err)
 	}
 
-	// The cloud stops and comes back at another time: here it is away, and nothing else.
-	cloud.stop()
-	n.nxWant("a cloud that has stopped", 503, cloudAway, "login", "", credentials("clara@cloud.test", cloudPassword))
+	// Without the cloud it is away, and nothing else.
+	cloud.kill()
+	n.nxWant("a cloud that is gone", 503, cloudAway, "login", "", credentials("clara@cloud.test", cloudPassword))
 	n.stop()
 	upper.must("", "audit", "verify")
 	for _, process := range []*node{cloud, n} {

@@ -197,7 +197,7 @@ func TestLicenceOnAnEdgeBox(t *testing.T) {
 	expect("a clock ahead", 0, "valid", "renewed.licence", "--state=clock", at(time.Now().Add(48*time.Hour)))
 	expect("set back", 1, "the clock is behind a time known past", "renewed.licence", "--state=clock")
 
-	// Tampered with.
+	// Tampered with; the tests of verify/licence have many more.
 	parts := strings.Split(strings.TrimSpace(d.read("renewed.licence")), ".")
 	decode := func(part string) string {
 		text, err := base64.RawURLEncoding.DecodeString(part)
@@ -215,14 +215,10 @@ func TestLicenceOnAnEdgeBox(t *testing.T) {
 	}
 	forDevice := strings.Replace(payload, quayCamera, otherCamera, 1)
 	for what, tt := range map[string]struct{ document, want string }{
-		"for another device":         {parts[0] + "." + encode(forDevice) + "." + parts[2], "signature"},
-		"signed by a stranger":       {resigned(header, payload), "signature"},
-		"signed by nobody":           {encode(strings.Replace(header, "EdDSA", "none", 1)) + "." + parts[1] + ".", "not signed with EdDSA"},
-		"by another algorithm":       {encode(strings.Replace(header, "EdDSA", "HS256", 1)) + "." + parts[1] + "." + parts[2], "not signed with EdDSA"},
-		"by a key that is not there": {resigned(regexp.MustCompile(`"kid":"[^"]*"`).ReplaceAllString(header, `"kid":"mine"`), payload), "key"},
-		"of another kind":            {resigned(strings.Replace(header, "licence+jwt", "at+jwt", 1), payload), "type"},
-		"cut off":                    {parts[0] + "." + parts[1], "malformed"},
-		"a revocation list":          {strings.TrimSpace(d.read("two")), "type"},
+		"for another device":   {parts[0] + "." + encode(forDevice) + "." + parts[2], "signature"},
+		"signed by a stranger": {resigned(header, payload), "signature"},
+		"signed by nobody":     {encode(strings.Replace(header, "EdDSA", "none", 1)) + "." + parts[1] + ".", "not signed with EdDSA"},
+		"a revocation list":    {strings.TrimSpace(d.read("two")), "type"},
 	} {
 		if tt.document == strings.Join(parts, ".") {
 			t.Fatalf("%s: nothing is altered", what)

@@ -221,6 +221,15 @@ func TestNxCloudUpstream(t *testing.T) {
 	n.nxWant("unlinked", 200, "", "unlink", ada, "")
 	n.nxWant("no longer linked", 403, "account_exists", "login", "", credentials("ada@example.test", cloudPassword))
 
+	// New tokens; the cloud is who judges a password again.
+	first := n.nxWant("once more", 200, "", "login", "", credentials("clara@cloud.test", cloudPassword))
+	again := n.nxWant("new tokens", 200, "", "refresh-token", first.get(t, "RefreshToken"), `{"GrantType":"RefreshToken","Password":""}`).get(t, "AccessToken")
+	n.nxWant("new tokens for a wrong password", 401, "invalid_grant", "refresh-token", again, `{"GrantType":"Password","Password":"canary-wrong-82"}`)
+	again = n.nxWant("new tokens for the password", 200, "", "refresh-token", again, `{"GrantType":"Password","Password":"`+cloudPassword+`"}`).get(t, "AccessToken")
+	if renewed := n.nxUser(again); renewed.UUID != who.UUID {
+		t.Errorf("%+v became %+v", who, renewed)
+	}
+
 	// Every end here is one there.
 	before := cloud.Kept("clara@cloud.test")
 	n.nxWant("a logout with a wrong password", 401, "invalid_grant", "logout", clara, `{"GrantType":"","Password":"canary-wrong-82"}`)
@@ -242,7 +251,7 @@ func TestNxCloudUpstream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{"nxcdb-", cloudPassword, "canary-wrong-82", plugin.Refresh.Reveal(), code + " "} {
+	for _, secret := range []string{"nxcdb-", cloudPassword, "canary-wrong-82", plugin.Refresh.Reveal()} {
 		if strings.Contains(n.logged(), secret) || strings.Contains(string(database), secret) {
 			t.Errorf("%.8s… is in the log or in the database", secret)
 		}

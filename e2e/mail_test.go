@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"log"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
@@ -31,6 +32,8 @@ type postOffice struct {
 	address string
 	mu      sync.Mutex
 	letters []letter
+	held    chan struct{} // not nil: whoever brings a letter waits until it is closed
+	queue   int           // so many wait
 }
 
 type letter struct {
@@ -48,6 +51,16 @@ func (o *postOffice) NewSession(*smtp.Conn) (smtp.Session, error) { return &visi
 
 func (v *visit) Mail(from string, _ *smtp.MailOptions) error {
 	v.letter.from = from
+	o := v.office
+	o.mu.Lock()
+	held := o.held
+	if held != nil {
+		o.queue++
+	}
+	o.mu.Unlock()
+	if held != nil {
+		<-held
+	}
 	return nil
 }
 
@@ -93,10 +106,34 @@ func (o *postOffice) open() *postOffice {
 	}
 	server := smtp.NewServer(o)
 	server.Domain = "mail.example.test"
+	server.ErrorLog = log.New(io.Discard, "", 0) // of visitors that were killed
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
 	o.t.Cleanup(func() { _ = server.Close(); <-done })
 	return o
+}
+
+// hold has everybody wait until open is called.
+func (o *postOffice) hold() (open func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	held := make(chan struct{})
+	o.held = held
+	open = sync.OnceFunc(func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.held, o.queue = nil, 0
+		close(held)
+	})
+	o.t.Cleanup(open) // the office closes after its last visitor
+	return open
+}
+
+// waiting says how many do.
+func (o *postOffice) waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.queue
 }
 
 func (o *postOffice) env() string { return "GATEHOUSE_SMTP_URL=smtp://" + o.address }

@@ -21,12 +21,23 @@ import (
 	"time"
 
 	"gatehouse/internal/cli"
+	"gatehouse/internal/factor/nxcloud/nxcloudtest"
 )
 
-// asBinary makes this test program be the gatehouse binary, so that what is tested is built once and with the race detector.
-const asBinary = "GATEHOUSE_TEST_AS_BINARY"
+const (
+	// asBinary makes this test program be the gatehouse binary, so that what is tested is built once and with the race detector.
+	asBinary = "GATEHOUSE_TEST_AS_BINARY"
+	// asCloud makes it be somebody else's Nx Cloud.
+	asCloud = "GATEHOUSE_TEST_AS_CLOUD"
+)
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asCloud) != "" {
+		if err := nxcloudtest.Main(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(1)
+	}
 	if os.Getenv(asBinary) != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		code := cli.Run(ctx, os.Args[1:], cli.Process{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()})
@@ -54,13 +65,20 @@ func newHouse(t *testing.T, env ...string) *house {
 }
 
 func (h *house) command(args ...string) *exec.Cmd {
-	self, err := os.Executable()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	cmd := exec.Command(self, args...)
+	h.t.Helper()
+	cmd := myself(h.t, args...)
 	cmd.Env = h.env
 	return cmd
+}
+
+// myself runs this test program again, as what its environment says.
+func myself(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec.Command(self, args...)
 }
 
 // run runs a command to its end.

@@ -232,7 +232,7 @@ func (h *House) core(o Options) error {
 	h.Enrol = &enrol.Service{Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Log: h.Audit, Box: h.Box, Now: h.now, Rand: h.rand}
 	h.Staff = &staff.Service{
 		Store: h.Store, Manage: h.Manage, Profiles: h.Profiles, Passwords: h.Passwords, Recovery: h.Recovery, Words: staffWords,
-		Offers: h.offers, Proven: h.Phones.ProvenIn, EnrolApp: h.Enrol.EnrolFinishedIn, Stale: h.Feed.Stale, Now: h.now,
+		Offers: h.Offers, Proven: h.Phones.ProvenIn, EnrolApp: h.Enrol.EnrolFinishedIn, Stale: h.Feed.Stale, Now: h.now,
 	}
 	h.APIKeys = &apikey.Service{
 		Store: h.Store, Log: h.Audit, Policies: h.Policies, Limits: apikey.Limits{Failures: limits.AddressFailures, Window: limits.AddressWindow}, Now: h.now, Rand: h.rand,
@@ -293,8 +293,8 @@ func (h *House) cloud() error {
 	return err
 }
 
-// offers says whether a sign-in can ask for a second factor of a kind: one that it cannot ask for would be no protection.
-func (h *House) offers(kind identity.CredentialKind) bool {
+// Offers says whether a sign-in can ask for a second factor of a kind: one that it cannot ask for would be no protection.
+func (h *House) Offers(kind identity.CredentialKind) bool {
 	switch kind {
 	case identity.EmailCode:
 		return h.Worker.Senders[identity.Mail] != nil

@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/internal/config"
 	"gatehouse/internal/httpkit"
+	"gatehouse/internal/identity"
 	"gatehouse/internal/store/sqlite"
 )
 
@@ -28,12 +29,13 @@ type Node struct {
 // Start takes the data directory and the listeners, and opens the house. Its errors are one line each that says what to do.
 func Start(ctx context.Context, cfg config.Config, o Options) (_ *Node, err error) {
 	n := &Node{unlock: func() error { return nil }}
+	alone := cfg.Database == "" && o.Store == nil
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	if cfg.Database == "" && o.Store == nil {
+	if alone {
 		// Held by whoever serves: two nodes on one file would each believe that no other writes.
 		if n.unlock, err = sqlite.LockData(cfg.Data); err != nil {
 			n.unlock = func() error { return nil }
@@ -55,6 +57,12 @@ func Start(ctx context.Context, cfg config.Config, o Options) (_ *Node, err erro
 	}
 	if n.House, err = Open(ctx, cfg.Bound(n.public.Addr()), o); err != nil {
 		return nil, err
+	}
+	if alone {
+		// Whoever held a lease was killed: its mails and its upkeep need not wait until the lease ends.
+		if err := n.Store.Update(ctx, func(tx identity.Tx) error { return tx.EndLeases(ctx) }); err != nil {
+			return nil, fmt.Errorf("end the leases of before: %w", err)
+		}
 	}
 	return n, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/internal/app"
 	"gatehouse/internal/core/audit"
+	"gatehouse/internal/core/policy"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
 )
@@ -128,6 +129,12 @@ func (c *checkup) house(h *app.House) error {
 		err = errors.New("there is nobody")
 	}
 	c.say("somebody can sign in", err, "`gatehouse user add EMAIL --superadmin --password-stdin`")
+	locking, err := policy.Unmeetable(ctx, h.Store, h.Offers)
+	if err == nil && len(locking) > 0 {
+		err = fmt.Errorf("%s: none of the factors that is allowed can be asked for here", strings.Join(locking, ", "))
+	}
+	c.say("second factors that policies require can be had", err,
+		"whoever has another factor is not let in: allow totp, or set GATEHOUSE_SMTP_URL or GATEHOUSE_SMS_URL")
 	given, err := h.Outbox.List(ctx, identity.MessageGivenUp, "", 100)
 	if err == nil && len(given) > 0 {
 		err = fmt.Errorf("%s given up", countWord(len(given), "message"))

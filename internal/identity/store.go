@@ -232,6 +232,8 @@ type Tx interface {
 	Announce(ctx context.Context, kind ChangeKind, id string, now time.Time) error // appends to the feed
 	// Lease gives or renews the named leadership; false while another holds it.
 	Lease(ctx context.Context, name, owner string, now time.Time, ttl time.Duration) (held bool, err error)
+	// EndLeases ends every leadership and every claim of a message, for whoever knows that none of the holders lives.
+	EndLeases(ctx context.Context) error
 	// Sweep removes up to limit rows of each table that ended before now, and old changes; it says how many.
 	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
 }

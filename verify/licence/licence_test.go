@@ -720,6 +720,10 @@ func TestParseRevocations(t *testing.T) {
 		"licences that are null": {signRaw(header, strings.Replace(good, `{"`+lic+`":5}`, `null`, 1)), ErrMalformed},
 		"no issuer":              {signRaw(header, strings.Replace(good, issuer, ``, 1)), ErrMalformed},
 		"no time":                {signRaw(header, strings.Replace(good, `1772366400`, `0`, 1)), ErrMalformed},
+		"alg none":               {signRaw(strings.Replace(header, "EdDSA", "none", 1), good), ErrAlgorithm},
+		"HS256":                  {signRaw(strings.Replace(header, "EdDSA", "HS256", 1), good), ErrAlgorithm},
+		"another kid":            {signRaw(strings.Replace(header, "k1", "k2", 1), good), ErrUnknownKey},
+		"a stranger's signature": {signRaw(header, good)[:strings.LastIndexByte(signRaw(header, good), '.')+1] + rawEncoder.EncodeToString(make([]byte, 64)), ErrSignature},
 		"altered": {strings.Replace(signRaw(header, good), rawEncoder.EncodeToString([]byte(good)),
 			rawEncoder.EncodeToString([]byte(strings.Replace(good, lic, another, 1))), 1), ErrSignature},
 	} {

@@ -300,35 +300,7 @@ func TestRenewalsKeepHistory(t *testing.T) {
 func TestLastSeatUnderARace(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		w := newWorld(t, store)
-		l := w.licence(func(n *licence.New) { n.Seats, n.Devices = 2, []identity.DeviceID{w.one.ID} })
-		const racers = 16
-		var devices []identity.Device
-		for i := range racers {
-			devices = append(devices, w.device(fmt.Sprintf("racer-%d", i), w.acme))
-		}
-		var winners, losers atomic.Int64
-		var all sync.WaitGroup
-		start := make(chan struct{})
-		for i := range racers {
-			all.Go(func() {
-				<-start
-				_, err := w.Assign(t.Context(), operator, l.ID, devices[i].ID)
-				switch {
-				case err == nil:
-					winners.Add(1)
-				case errors.Is(err, identity.Conflict):
-					losers.Add(1)
-				default:
-					t.Error(err)
-				}
-			})
-		}
-		close(start)
-		all.Wait()
-		d := must[licence.Details](t)(w.Find(t.Context(), l.Key))
-		if winners.Load() != 1 || losers.Load() != racers-1 || d.Taken != 2 || len(d.Devices) != 2 {
-			t.Errorf("%d won the last seat, %d did not; %d seats of 2 are taken, %d devices named", winners.Load(), losers.Load(), d.Taken, len(d.Devices))
-		}
+		l := w.raceForLastSeat(w.Service)
 		// The same device again takes no second seat.
 		if again, err := w.Assign(t.Context(), operator, l.ID, w.one.ID); err != nil || again.Taken != 2 {
 			t.Errorf("%d, %v", again.Taken, err)
@@ -347,6 +319,54 @@ func TestLastSeatUnderARace(t *testing.T) {
 			t.Errorf("%d, %v", free.Taken, err)
 		}
 	})
+}
+
+// Two nodes see each other's seats only in the database.
+func TestLastSeatOnTwoNodes(t *testing.T) {
+	database := storetest.PostgresURL(t)
+	w := newWorld(t, storetest.OpenPostgres(t, database))
+	first := w.Service
+	other := &licence.Service{
+		Store: storetest.OpenPostgres(t, database), Log: first.Log, Keys: w.ring, Outbox: first.Outbox, Terms: first.Terms, Stale: first.Stale, Now: first.Now, Rand: first.Rand,
+	}
+	for range 4 {
+		w.raceForLastSeat(first, other)
+	}
+}
+
+// raceForLastSeat has sixteen devices want the last seat of a licence at once, at several nodes: one has it.
+func (w *world) raceForLastSeat(nodes ...*licence.Service) identity.Licence {
+	w.t.Helper()
+	l := w.licence(func(n *licence.New) { n.Seats, n.Devices = 2, []identity.DeviceID{w.one.ID} })
+	const racers = 16
+	var devices []identity.Device
+	for i := range racers {
+		devices = append(devices, w.device(fmt.Sprintf("racer-%d-%d", serial.Add(1), i), w.acme))
+	}
+	var winners, losers atomic.Int64
+	var all sync.WaitGroup
+	start := make(chan struct{})
+	for i := range racers {
+		all.Go(func() {
+			<-start
+			_, err := nodes[i%len(nodes)].Assign(w.t.Context(), operator, l.ID, devices[i].ID)
+			switch {
+			case err == nil:
+				winners.Add(1)
+			case errors.Is(err, identity.Conflict):
+				losers.Add(1)
+			default:
+				w.t.Error(err)
+			}
+		})
+	}
+	close(start)
+	all.Wait()
+	d := must[licence.Details](w.t)(w.Find(w.t.Context(), l.Key))
+	if winners.Load() != 1 || losers.Load() != racers-1 || d.Taken != 2 || len(d.Devices) != 2 {
+		w.t.Errorf("%d won the last seat, %d did not; %d seats of 2 are taken, %d devices named", winners.Load(), losers.Load(), d.Taken, len(d.Devices))
+	}
+	return l
 }
 
 func TestWhoSeesWhat(t *testing.T) {

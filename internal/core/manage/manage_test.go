@@ -440,6 +440,10 @@ func TestCheckPolicy(t *testing.T) {
 		{"password.classes", func(p *identity.Policy) { p.Password.Classes = 5 }},
 		{"second_factor", func(p *identity.Policy) { p.SecondFactor = "always" }},
 		{"factors", func(p *identity.Policy) { p.Factors = []identity.CredentialKind{identity.Password} }},
+		{"factors", func(p *identity.Policy) { p.Factors = []identity.CredentialKind{identity.WebAuthn} }}, // nobody can be set up with one
+		{"factors", func(p *identity.Policy) {
+			p.SecondFactor, p.Factors = identity.FactorNeeded, []identity.CredentialKind{identity.RecoveryCode}
+		}},
 		{"session.idle", func(p *identity.Policy) { p.SessionIdle = -1 }},
 		{"lockout", func(p *identity.Policy) { p.Lockout.Tries = 3 }},
 		{"description", func(p *identity.Policy) { p.Description = "two\nlines" }},

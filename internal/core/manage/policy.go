@@ -67,8 +67,8 @@ func (s *Service) DeletePolicyIn(ctx context.Context, tx identity.Tx, caller ide
 	return s.finish(ctx, tx, caller, identity.PolicyChanged, string(id), audit.Entry{Action: "policy.delete", Before: viewPolicy(p)})
 }
 
-// secondFactors are the kinds that a policy may name.
-var secondFactors = []identity.CredentialKind{identity.TOTP, identity.WebAuthn, identity.EmailCode, identity.SMSCode, identity.RecoveryCode}
+// secondFactors are the kinds that a policy may name: those that somebody can be set up with.
+var secondFactors = []identity.CredentialKind{identity.TOTP, identity.EmailCode, identity.SMSCode, identity.RecoveryCode}
 
 // CheckPolicy refuses what no policy can mean: a rule that no password satisfies locks everybody out.
 func CheckPolicy(p identity.Policy) error {
@@ -93,11 +93,14 @@ func CheckPolicy(p identity.Policy) error {
 	}
 	for i, kind := range p.Factors {
 		if !slices.Contains(secondFactors, kind) {
-			return identity.Invalid.In("factors", "must be of totp, webauthn, email, sms, recovery")
+			return identity.Invalid.In("factors", "must be of totp, email, sms, recovery")
 		}
 		if slices.Contains(p.Factors[:i], kind) {
 			return identity.Invalid.In("factors", "must not hold an entry twice")
 		}
+	}
+	if p.SecondFactor == identity.FactorNeeded && len(p.Factors) == 1 && p.Factors[0] == identity.RecoveryCode {
+		return identity.Invalid.In("factors", "must name more than recovery: those codes stand in for another factor, and one is required")
 	}
 	for _, f := range []struct {
 		field string

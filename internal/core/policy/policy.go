@@ -102,6 +102,25 @@ func (s *Service) all(ctx context.Context, r identity.Reader) (map[identity.Poli
 	return known, nil
 }
 
+// Unmeetable gives the keys of policies, in order, that require a second factor and allow none that the house offers.
+func Unmeetable(ctx context.Context, store identity.Store, offers func(identity.CredentialKind) bool) (keys []string, err error) {
+	err = store.View(ctx, func(r identity.Reader) error {
+		all, err := r.Policies(ctx)
+		for _, p := range all {
+			meets := func(kind identity.CredentialKind) bool { return Allows(p, kind) && offers(kind) }
+			if p.SecondFactor == identity.FactorNeeded && !slices.ContainsFunc(primary, meets) {
+				keys = append(keys, p.Key)
+			}
+		}
+		return err
+	})
+	slices.Sort(keys)
+	return keys, err
+}
+
+// primary are the second factors that need no other one; recovery codes do.
+var primary = []identity.CredentialKind{identity.TOTP, identity.EmailCode, identity.SMSCode}
+
 // Of gives the policy that holds for a subject with these organisations.
 func (s *Service) Of(ctx context.Context, r identity.Reader, subject identity.Subject, organisations []identity.Organisation) (identity.Policy, error) {
 	known, err := s.all(ctx, r)

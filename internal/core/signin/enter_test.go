@@ -190,6 +190,65 @@ func TestEnterIsJudgedAgainWithTheCode(t *testing.T) {
 	})
 }
 
+// Whoever is no member any more when she has found her code, or whose organisation has closed, is signed in to none.
+func TestWhereSheLandsIsJudgedAgainWithTheCode(t *testing.T) {
+	changes := map[string]struct {
+		change func(*testing.T, *coretest.Core, identity.Subject)
+		lands  bool
+	}{
+		"nothing changed": {func(*testing.T, *coretest.Core, identity.Subject) {}, true},
+		"she left": {func(t *testing.T, c *coretest.Core, s identity.Subject) {
+			c.Update(func(tx identity.Tx) error {
+				all, err := tx.Memberships(t.Context(), s.ID)
+				if err != nil {
+					return err
+				}
+				return tx.DeleteMembership(t.Context(), all[0].ID)
+			})
+		}, false},
+		"it closed": {func(t *testing.T, c *coretest.Core, s identity.Subject) {
+			c.Update(func(tx identity.Tx) error {
+				o, err := tx.Organisation(t.Context(), identity.OrganisationID(s.ID))
+				if err != nil {
+					return err
+				}
+				o.ExpiresAt = c.Clock.Now()
+				return tx.UpdateOrganisation(t.Context(), o)
+			})
+		}, false},
+	}
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		c := coretest.New(t, store)
+		for name, tt := range changes {
+			t.Run(name, func(t *testing.T) {
+				s := c.Person()
+				id := identity.OrganisationID(s.ID)
+				company(t, c, id, time.Time{}, s)
+				c.WithTOTP(s)
+				in := input(s.Email, coretest.Password)
+				in.Steps.Proof, in.Landing = true, signin.LastOrOnly
+				out, err := c.SignIn.Password(t.Context(), in)
+				if err != nil || out.Ticket == nil {
+					t.Fatalf("%+v, %v; want a ticket", out, err)
+				}
+				tt.change(t, c, s)
+				c.Clock.Advance(time.Minute) // another code
+				done, err := c.SignIn.Proof(t.Context(), proof(out, c.Code()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := identity.OrganisationID("")
+				if tt.lands {
+					want = id
+				}
+				if got := stored(t, c, done.Session.ID).OrganisationID; got != want {
+					t.Errorf("the session is in %q, want %q", got, want)
+				}
+			})
+		}
+	})
+}
+
 // A person may ask for a second factor herself, at a door that has a switch for it.
 func TestOwnDemand(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {

@@ -394,6 +394,11 @@ func landing(l Landing, subject identity.Subject, all []identity.Organisation, n
 	return identity.Organisation{}, false
 }
 
+// lands says whether an organisation that she was to land in is still open to her.
+func lands(all []identity.Organisation, org identity.OrganisationID, now time.Time) bool {
+	return slices.ContainsFunc(all, func(o identity.Organisation) bool { return o.ID == org && !o.ExpiredAt(now) })
+}
+
 // verify hashes outside every transaction: it takes tens of milliseconds, and SQLite has one writer. An unknown login is
 // checked against a decoy: same work, same answer, same time.
 func (s *Service) verify(ctx context.Context, who candidate, pw identity.Secret) (match, rehash bool, err error) {

@@ -367,6 +367,9 @@ func (s *Service) resume(ctx context.Context, tx identity.Tx, caller identity.Ca
 	if err != nil {
 		return Outcome{}, nil, err
 	}
+	if todo.Enters == "" && !lands(c.Organisations, todo.Org, s.Now()) {
+		todo.Org = "" // it closed, or she left it, while the step waited
+	}
 	return s.proceed(ctx, tx, caller, c, todo)
 }
 

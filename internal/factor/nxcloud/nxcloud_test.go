@@ -118,16 +118,33 @@ func want(t *testing.T, what string, err error, kind error) {
 	}
 }
 
-func TestPassword(t *testing.T) {
+// The small cloud answers as every cloud does.
+func TestSuite(t *testing.T) {
+	b := newBench(t, 0)
+	account := func(id, email, name string) nxcloudtest.Account {
+		return nxcloudtest.Account{ID: id, Email: email, Name: name, Password: password.Reveal()}
+	}
+	suite := nxcloudtest.Suite{
+		Client: b.Client, Now: b.now, Code: b.cloud.Code, Plain: account("a-1", "ada@example.test", "Ada Lovelace"), Factor: account("a-2", "bob@example.test", "Bob"),
+		Shut: account("a-3", "cy@example.test", ""), New: account("a-4", "di@example.test", ""),
+		Open: nxcloudtest.System{ID: harbour}, Strict: nxcloudtest.System{ID: vault}, Nobodys: "00000000-0000-4000-8000-000000000000",
+	}
+	suite.Factor.TOTP = secret
+	suite.Run(t)
+	if n := b.cloud.Calls(nxcloudtest.TOTPOp); n != 4 {
+		t.Errorf("%d calls for codes, want 4: what can be no code is not asked", n)
+	}
+	if got := b.cloud.Header(nxcloudtest.TokenOp).Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type %q", got)
+	}
+}
+
+func TestTokensAndSystems(t *testing.T) {
 	b := newBench(t, 0)
 	ctx := t.Context()
 	g, err := b.Password(ctx, "ada@example.test", password, "")
-	if err != nil || g.Access == "" || g.Limited != "" || g.Refresh == "" || g.FactorDue() || !g.ExpiresAt.Equal(begin.Add(nxcloudtest.Life)) {
+	if err != nil || !g.ExpiresAt.Equal(begin.Add(nxcloudtest.Life)) {
 		t.Fatalf("%+v, %v", g, err)
-	}
-	a, err := b.Account(ctx, g.Access)
-	if err != nil || a != (nxcloud.Account{ID: "a-1", Email: "ada@example.test", Name: "Ada Lovelace"}) {
-		t.Errorf("%+v, %v", a, err)
 	}
 	info, err := b.Token(ctx, g.Access)
 	if diff := cmp.Diff(nxcloud.Token{Username: "ada@example.test", ExpiresAt: begin.Add(nxcloudtest.Life)}, info); err != nil || diff != "" {
@@ -140,110 +157,15 @@ func TestPassword(t *testing.T) {
 	if err := b.Revoke(ctx, g.Access); err != nil || b.cloud.Alive(g.Access.Reveal()) {
 		t.Errorf("not revoked: %v", err)
 	}
-	if err := b.Revoke(ctx, g.Access); err != nil {
-		t.Errorf("revoked twice: %v", err)
+	if g, err := b.Code(ctx, identity.Secret(b.cloud.Code("bob@example.test"))); err != nil || !g.FactorDue() {
+		t.Errorf("a code of somebody with a factor: %+v, %v", g, err)
 	}
-	_, err = b.Account(ctx, g.Access)
-	want(t, "account of a dead token", err, identity.TokenInvalid)
-	_, err = b.Token(ctx, g.Access)
-	want(t, "look-up of a dead token", err, identity.TokenInvalid)
-	_, err = b.Systems(ctx, g.Access)
-	want(t, "systems of a dead token", err, identity.TokenInvalid)
-
-	for who, kind := range map[string]error{
-		"ada@example.test": identity.BadCredential, "nobody@example.test": identity.BadCredential,
-	} {
-		_, err := b.Password(ctx, who, "wrong", "")
-		want(t, who, err, kind)
-	}
-	_, err = b.Password(ctx, "cy@example.test", password, "")
-	want(t, "blocked", err, identity.Suspended)
-	_, err = b.Password(ctx, "di@example.test", password, "")
-	want(t, "not activated", err, identity.Unverified)
-	if got := b.cloud.Header(nxcloudtest.TokenOp).Get("Content-Type"); got != "application/json" {
-		t.Errorf("Content-Type %q", got)
-	}
-	if !b.Reachable() {
-		t.Error("refusals are answers")
-	}
-}
-
-func TestSecondFactor(t *testing.T) {
-	b := newBench(t, 0)
-	ctx := t.Context()
-	g, err := b.Password(ctx, "bob@example.test", password, "")
-	if err != nil || !g.FactorDue() || g.Access != "" || g.Limited == "" {
-		t.Fatalf("%+v, %v", g, err)
-	}
-	_, err = b.Account(ctx, g.Limited)
-	want(t, "the limited token as a bearer", err, identity.TokenInvalid)
-	for _, code := range []string{"", "12345", "1234567", "12345a", "../../", "000000"} {
-		want(t, code, b.TOTP(ctx, g.Limited, code), identity.BadCode)
-	}
-	if n := b.cloud.Calls(nxcloudtest.TOTPOp); n != 1 {
-		t.Errorf("%d calls for what can be no code", n-1)
-	}
-	code := b.code(t)
-	if err := b.TOTP(ctx, g.Limited, code); err != nil {
-		t.Fatal(err)
-	}
-	if a, err := b.Account(ctx, g.Limited); err != nil || a.ID != "a-2" || a.Name != "Bob" {
-		t.Errorf("the lifted token: %+v, %v", a, err)
-	}
-	again, err := b.Password(ctx, "bob@example.test", password, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want(t, "a code twice", b.TOTP(ctx, again.Limited, code), identity.BadCode)
-	want(t, "a code for an unknown token", b.TOTP(ctx, "nxcdb-none", code), identity.BadCode)
-}
-
-func TestCode(t *testing.T) {
-	b := newBench(t, 0)
-	code := identity.Secret(b.cloud.Code("ada@example.test"))
-	if g, err := b.Code(t.Context(), code); err != nil || g.Access == "" {
-		t.Fatalf("%+v, %v", g, err)
-	}
-	_, err := b.Code(t.Context(), code)
-	want(t, "a code twice", err, identity.TicketInvalid)
-	_, err = b.Code(t.Context(), "unknown")
-	want(t, "an unknown code", err, identity.TicketInvalid)
-	if g, err := b.Code(t.Context(), identity.Secret(b.cloud.Code("bob@example.test"))); err != nil || !g.FactorDue() {
-		t.Errorf("%+v, %v", g, err)
-	}
-}
-
-func TestRefreshAndScopes(t *testing.T) {
-	b := newBench(t, 0)
-	ctx := t.Context()
-	ada, err := b.Password(ctx, "ada@example.test", password, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	narrow, err := b.Refresh(ctx, ada.Refresh, scope(t, harbour))
-	if err != nil || narrow.Scope != "cloudSystemId="+harbour || narrow.Access == "" {
-		t.Fatalf("%+v, %v", narrow, err)
-	}
-	if systems, err := b.Systems(ctx, narrow.Access); err != nil || len(systems) != 1 || systems[0].ID != harbour {
-		t.Errorf("%+v, %v", systems, err)
-	}
-	_, err = b.Refresh(ctx, narrow.Refresh, scope(t, vault))
-	want(t, "a scope widened", err, identity.Denied)
-	_, err = b.Refresh(ctx, ada.Refresh, scope(t, vault))
-	want(t, "a system that wants a factor", err, identity.FactorRequired)
-	want(t, "a system that wants a factor", err, nxcloud.ErrNoFactor)
-	_, err = b.Refresh(ctx, ada.Refresh, scope(t, "00000000-0000-4000-8000-000000000000"))
-	want(t, "a system of others", err, identity.Denied)
-	_, err = b.Password(ctx, "cy@example.test", "wrong", scope(t, harbour))
-	want(t, "a wrong password for a system", err, identity.BadCredential)
-	_, err = b.Password(ctx, "bob@example.test", password, scope(t, vault))
-	want(t, "the password of somebody who is not in the system", err, identity.Denied)
-	_, err = b.Refresh(ctx, ada.Access, "")
-	want(t, "an access token", err, identity.TokenInvalid)
 	b.clock.Store(int64(31 * nxcloudtest.Life))
-	_, err = b.Refresh(ctx, ada.Refresh, "")
+	_, err = b.Refresh(ctx, g.Refresh, "")
 	want(t, "an expired refresh token", err, identity.TokenInvalid)
+}
 
+func TestSystemScope(t *testing.T) {
 	for _, id := range []string{"", "a b", "a&b=c", "ä", strings.Repeat("a", 65), "x\n", "a=b"} {
 		if _, err := nxcloud.SystemScope(id); !errors.Is(err, identity.Invalid) {
 			t.Errorf("%q: %v", id, err)

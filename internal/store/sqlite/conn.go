@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"gatehouse/internal/store/sqlstore"
 )
@@ -30,6 +31,7 @@ type statement struct {
 	args   []driver.NamedValue // reused
 	values []driver.Value      // reused
 	busy   bool                // its rows are being read
+	writes bool                // and it may write
 }
 
 func connect(ctx context.Context, connector driver.Connector) (*conn, error) {
@@ -62,7 +64,7 @@ func (c *conn) prepare(query string) (*statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &statement{}
+	s = &statement{writes: !strings.HasPrefix(strings.TrimSpace(query), "SELECT")}
 	var ok bool
 	if s.prepared, ok = prepared.(interface {
 		driver.Stmt
@@ -204,6 +206,7 @@ func (r *rows) Scan(dest ...any) error {
 type transaction struct {
 	conn   *conn
 	failed error
+	wrote  bool // a row changed, or may have
 }
 
 var errDone = errors.New("the transaction is over")
@@ -214,8 +217,9 @@ func (t *transaction) Exec(ctx context.Context, query string, args ...any) (int6
 	}
 	n, err := t.conn.exec(query, args...)
 	if err != nil {
-		return 0, t.fail(err)
+		return 0, t.fail(err) // the statement has undone what it did
 	}
+	t.wrote = t.wrote || n > 0
 	return n, nil
 }
 
@@ -228,6 +232,7 @@ func (t *transaction) Query(ctx context.Context, query string, args ...any) (sql
 		return nil, t.fail(err)
 	}
 	r.failed = &t.failed
+	t.wrote = t.wrote || r.statement.writes
 	return r, nil
 }
 

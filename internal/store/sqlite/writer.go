@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -63,10 +64,11 @@ type writer struct {
 	closing chan struct{}
 	stopped chan struct{}
 
-	group  []*update // run in the open transaction, to be answered after its commit
-	open   bool      // a transaction is open
-	again  []*update // lost their transaction through no fault of theirs
-	exited *update   // whose function runs now, or ended the goroutine under it
+	group   []*update // run in the open transaction, to be answered after its commit
+	open    bool      // a transaction is open
+	again   []*update // lost their transaction through no fault of theirs
+	careful bool      // one of the group has failed after it had written: the rest get savepoints
+	exited  *update   // whose function runs now, or ended the goroutine under it
 
 	wrote  func(updates int) // told after each commit
 	finish chan struct{}     // asks for the rest of a checkpoint between two groups
@@ -122,18 +124,25 @@ func (w *writer) loop() {
 			return
 		}
 		// A function ended this goroutine (runtime.Goexit, as testing's FailNow does). Its neighbours run again on a new one.
-		w.rollback()
-		w.again = append(w.again, w.group...)
-		w.group = w.group[:0]
+		w.undo()
 		w.exited.answer(errExited)
 		go w.loop()
 	}()
-	for len(w.again) > 0 {
-		u := w.again[0]
-		w.again = w.again[1:]
-		w.commitGroup(u)
-	}
+	closing := w.closing
 	for {
+		if len(w.again) > 0 {
+			w.commitGroup(w.next())
+			continue
+		}
+		if closing == nil { // what was accepted is finished
+			u := w.next()
+			if u == nil {
+				finished = true
+				return
+			}
+			w.commitGroup(u)
+			continue
+		}
 		select {
 		case u := <-w.queue:
 			w.commitGroup(u)
@@ -141,20 +150,23 @@ func (w *writer) loop() {
 			if w.conn != nil {
 				w.rest(w.conn)
 			}
-		case <-w.closing:
-			for {
-				select {
-				case u := <-w.queue:
-					w.commitGroup(u)
-					continue
-				default:
-				}
-				break
-			}
-			finished = true
-			return
+		case <-closing:
+			closing = nil
 		}
 	}
+}
+
+// next gives an update that waits, nil if there is none: first those that waited before.
+func (w *writer) next() (u *update) {
+	if len(w.again) > 0 {
+		u, w.again = w.again[0], w.again[1:]
+		return u
+	}
+	select {
+	case u = <-w.queue:
+	default:
+	}
+	return u
 }
 
 // commitGroup runs the first update and those that wait behind it, and commits them together.
@@ -169,13 +181,12 @@ func (w *writer) commitGroup(first *update) {
 		}
 		u = nil
 		if len(w.group) < groupSize {
-			select {
-			case u = <-w.queue:
-			default:
-			}
+			u = w.next()
 		}
 	}
-	if !w.open {
+	w.careful = false
+	if len(w.group) == 0 {
+		w.rollback() // of nothing: nobody wrote
 		return
 	}
 	if _, err := w.conn.exec("COMMIT"); err != nil {
@@ -192,6 +203,9 @@ func (w *writer) commitGroup(first *update) {
 }
 
 // run runs one update inside the open transaction, opening it if need be. It reports false if the whole group is lost.
+//
+// Most updates succeed, and most that fail do so before they write: a savepoint for each would be work for nothing. The few others
+// take the group's transaction with them, whose updates then run once more, with savepoints.
 func (w *writer) run(u *update) bool {
 	if !w.open {
 		if err := w.begin(); err != nil {
@@ -199,9 +213,8 @@ func (w *writer) run(u *update) bool {
 			return false
 		}
 	}
-	// The first of a group needs no savepoint: if it fails there is nothing to keep.
-	shared := len(w.group) > 0
-	if shared {
+	saved := w.careful && len(w.group) > 0
+	if saved {
 		if _, err := w.conn.exec("SAVEPOINT u"); err != nil {
 			w.group = append(w.group, u)
 			w.abandon(translate(err))
@@ -214,37 +227,49 @@ func (w *writer) run(u *update) bool {
 	if err == nil {
 		err = t.failed
 	}
-	switch {
-	case t.failed != nil && broken(t.failed):
+	if t.failed != nil && broken(t.failed) {
 		w.group = append(w.group, u)
 		w.abandon(t.failed)
 		return false
-	case err == nil && !shared:
+	}
+	if err == nil {
 		w.group = append(w.group, u)
-		return true
-	case err == nil:
-		w.group = append(w.group, u)
-		if _, err := w.conn.exec("RELEASE u"); err != nil {
-			w.abandon(translate(err))
-			return false
-		}
-		return true
-	case !shared:
-		w.rollback()
-	default:
-		if _, undo := w.conn.exec("ROLLBACK TO u"); undo != nil {
+	} else if t.wrote && !saved {
+		w.undo()
+		w.careful = true
+	}
+	if saved {
+		if undo := w.release(err != nil && t.wrote); undo != nil {
 			w.abandon(translate(undo))
-			u.answer(err)
-			return false
-		}
-		if _, undo := w.conn.exec("RELEASE u"); undo != nil {
-			w.abandon(translate(undo))
-			u.answer(err)
+			if err != nil {
+				u.answer(err)
+			}
 			return false
 		}
 	}
-	u.answer(err)
+	if err != nil {
+		u.answer(err)
+	}
 	return true
+}
+
+// release forgets the savepoint, and what was written since, if it failed.
+func (w *writer) release(failed bool) error {
+	if failed {
+		if _, err := w.conn.exec("ROLLBACK TO u"); err != nil {
+			return err
+		}
+	}
+	_, err := w.conn.exec("RELEASE u")
+	return err
+}
+
+// undo gives up the transaction; those of the group are to run again.
+func (w *writer) undo() {
+	w.rollback()
+	w.again = append(slices.Clone(w.group), w.again...)
+	clear(w.group)
+	w.group = w.group[:0]
 }
 
 // call runs the function and keeps a panic for its caller.

@@ -89,6 +89,14 @@ func (t *tx) Lease(ctx context.Context, name, owner string, now time.Time, ttl t
 		name, owner, micros(now), micros(now.Add(ttl)))
 }
 
+func (t *tx) EndLeases(ctx context.Context) error {
+	if _, err := exec(ctx, t.q, `DELETE FROM leases`); err != nil {
+		return err
+	}
+	_, err := exec(ctx, t.q, `UPDATE outbox SET lease_owner = '', lease_until = 0 WHERE sent_at = 0 AND given_up_at = 0 AND lease_until <> 0`)
+	return err
+}
+
 // How long rows outlive their end.
 const (
 	// tokenMemory lets a door tell "expired" from "unknown".

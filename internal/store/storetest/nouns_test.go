@@ -1024,3 +1024,38 @@ func TestLease(t *testing.T) {
 		}
 	})
 }
+
+// Whoever knows that all holders are gone need not wait for what they held.
+func TestEndLeases(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		waiting := identity.Message{ID: identity.MessageID(newID()), NextAt: epoch, Attempts: 2}
+		sent := identity.Message{ID: identity.MessageID(newID()), NextAt: epoch, LeaseOwner: "a", LeaseUntil: epoch.Add(time.Minute), SentAt: epoch}
+		take := func(owner string) (leads bool, claimed []identity.Message) {
+			t.Helper()
+			update(t, store, func(tx identity.Tx) (err error) {
+				if leads, err = tx.Lease(ctx, "upkeep", owner, epoch, time.Minute); err == nil {
+					claimed, err = tx.ClaimMessages(ctx, owner, epoch, time.Minute, 10)
+				}
+				return err
+			})
+			return leads, claimed
+		}
+		update(t, store, func(tx identity.Tx) error {
+			return firstError(func() error { return tx.Enqueue(ctx, waiting) }, func() error { return tx.Enqueue(ctx, sent) })
+		})
+		take("dead")
+		if leads, claimed := take("b"); leads || len(claimed) != 0 {
+			t.Fatalf("taken from a holder: %v, %v", leads, claimed)
+		}
+		update(t, store, func(tx identity.Tx) error { return tx.EndLeases(ctx) })
+		same(t, read(t, store, func(r identity.Reader) (identity.Message, error) { return r.Message(ctx, waiting.ID) }), waiting)
+		same(t, read(t, store, func(r identity.Reader) (identity.Message, error) { return r.Message(ctx, sent.ID) }), sent)
+		leads, claimed := take("b")
+		if !leads {
+			t.Error("the leadership is not free")
+		}
+		waiting.LeaseOwner, waiting.LeaseUntil = "b", epoch.Add(time.Minute)
+		same(t, claimed, []identity.Message{waiting})
+	})
+}

@@ -134,6 +134,9 @@ func TestFailingNeighbours(t *testing.T) {
 		race(t, n, func(ctx context.Context, i int) (bool, error) {
 			errs[i] = store.Update(ctx, func(tx identity.Tx) error {
 				key := fmt.Sprint("k", i)
+				if i%3 == 1 && i%2 == 0 { // before it has written anything
+					return fmt.Errorf("%d is %w", i, mine)
+				}
 				if _, err := tx.CountAttempt(ctx, key, epoch, time.Hour); err != nil {
 					return err
 				}

@@ -1,4 +1,6 @@
-// Package nxcloudtest is a small Nx Cloud for tests: it serves over real HTTP what nx.md 5.3 describes, and fails on demand.
+// Package nxcloudtest is a small Nx Cloud for tests: it serves over real HTTP what nx.md 5.3 describes, and fails on demand. It runs
+// inside a test (New), or as a process that a test starts, kills and starts again (Start). Suite is what every cloud has to answer, this
+// one and a house of ours.
 package nxcloudtest
 
 import (
@@ -59,6 +61,7 @@ type Cloud struct {
 	faults   map[Op]*fault
 	calls    map[Op]int
 	last     map[Op]http.Header
+	mux      *http.ServeMux
 	stop     chan struct{}
 }
 
@@ -80,26 +83,30 @@ type fault struct {
 
 // New starts a cloud that ends with the test.
 func New(tb testing.TB, now func() time.Time, accounts []Account, systems []System) *Cloud {
-	c := &Cloud{
-		Now: now, systems: systems, tokens: map[string]*token{}, codes: map[string]string{}, faults: map[Op]*fault{}, calls: map[Op]int{},
-		last: map[Op]http.Header{}, stop: make(chan struct{}),
-	}
-	for _, a := range accounts {
-		c.accounts = append(c.accounts, &account{Account: a, step: -1})
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /cdb/oauth2/token", c.op(TokenOp, c.issue))
-	mux.HandleFunc("GET /cdb/oauth2/token/{token}", c.op(LookUpOp, c.lookUp))
-	mux.HandleFunc("DELETE /cdb/oauth2/token/{token}", c.op(RevokeOp, c.revoke))
-	mux.HandleFunc("GET /cdb/account/self/2fa/totp/key/{totp}", c.op(TOTPOp, c.checkTOTP))
-	mux.HandleFunc("GET /cdb/account/self", c.op(AccountOp, c.self))
-	mux.HandleFunc("GET /cdb/systems", c.op(SystemsOp, c.list))
-	server := httptest.NewServer(mux)
+	c := open(now, accounts, systems)
+	server := httptest.NewServer(c.mux)
 	c.URL = server.URL
 	tb.Cleanup(func() {
 		close(c.stop) // what hangs ends first: Close waits for it
 		server.Close()
 	})
+	return c
+}
+
+func open(now func() time.Time, accounts []Account, systems []System) *Cloud {
+	c := &Cloud{
+		Now: now, systems: systems, tokens: map[string]*token{}, codes: map[string]string{}, faults: map[Op]*fault{}, calls: map[Op]int{},
+		last: map[Op]http.Header{}, mux: http.NewServeMux(), stop: make(chan struct{}),
+	}
+	for _, a := range accounts {
+		c.accounts = append(c.accounts, &account{Account: a, step: -1})
+	}
+	c.mux.HandleFunc("POST /cdb/oauth2/token", c.op(TokenOp, c.issue))
+	c.mux.HandleFunc("GET /cdb/oauth2/token/{token}", c.op(LookUpOp, c.lookUp))
+	c.mux.HandleFunc("DELETE /cdb/oauth2/token/{token}", c.op(RevokeOp, c.revoke))
+	c.mux.HandleFunc("GET /cdb/account/self/2fa/totp/key/{totp}", c.op(TOTPOp, c.checkTOTP))
+	c.mux.HandleFunc("GET /cdb/account/self", c.op(AccountOp, c.self))
+	c.mux.HandleFunc("GET /cdb/systems", c.op(SystemsOp, c.list))
 	return c
 }
 
@@ -132,6 +139,18 @@ func (c *Cloud) Alive(text string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.good(text) != nil
+}
+
+// Kept says how many refresh tokens of an account are good.
+func (c *Cloud) Kept(email string) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for text, t := range c.tokens {
+		if t.refresh && t.email == email && c.good(text) != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // Change alters an account.

@@ -101,7 +101,7 @@ func (h *House) doors(ctx context.Context) error {
 		OIDC: &oidc.Dialect{
 			// Its documents name addresses, so the issuer holds the prefix below which they are served.
 			Issuer: h.Config.Issuer + h.Config.OIDC.Prefix, Origins: h.Config.OIDC.CORSOrigins, Keys: h.Ring, Grants: h.Grants, Sessions: h.Sessions,
-			Entitlements: h.Licences.EntitlementsOf, Now: h.now, Rand: h.rand,
+			Entitlements: h.Licences.Entitlements, Now: h.now, Rand: h.rand,
 		},
 	}
 	// Cheapest to recognise first; which doors are open does not matter: a token is what it is.

@@ -10,7 +10,10 @@ import (
 
 	"gatehouse/internal/app/apptest"
 	"gatehouse/internal/core/licence"
+	"gatehouse/internal/core/signin"
+	"gatehouse/internal/dialect/oidc"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/store/storetest"
 )
 
 // Whoever's token of whatever door is looked at, her organisation's entitlements are told, and a token of the door that has room says
@@ -74,5 +77,93 @@ func TestEntitlementsInTokens(t *testing.T) {
 		header: asRobot}).at("access_token")
 	if payload, err = b64.DecodeString(strings.Split(access, ".")[1]); err != nil || strings.Contains(string(payload), "entitlements") {
 		t.Errorf("the access token says %s, %v", payload, err)
+	}
+}
+
+// A device signs in and is told what licences provide that name it or no device at all, by the token and by an introspection, on every
+// node as soon as it has heard of a change. Its organisation's own program is told all. A person who comes by the device's client uses
+// what her organisation may, as by any other.
+func TestADeviceSignsIn(t *testing.T) {
+	url := storetest.PostgresURL(t)
+	one := newHouse(t, apptest.Options{Store: storetest.OpenPostgres(t, url)})
+	two := newHouse(t, apptest.Options{Store: storetest.OpenPostgres(t, url), Clock: one.Clock})
+	type about struct {
+		Org, Device, Sub string
+		Entitlements     []string
+	}
+	read := func(text string) (a about) {
+		t.Helper()
+		must(t, json.Unmarshal([]byte(text), &a))
+		return a
+	}
+	signIn := func(h *house, client string) string {
+		t.Helper()
+		return h.must(t, formOf("/oauth2/token", "grant_type", "client_credentials", "client_id", client, "client_secret", clientSecret)(t, h, "")).at("access_token")
+	}
+	introspect := func(h *house, token string) string {
+		t.Helper()
+		return h.must(t, formOf("/oauth2/introspect", "token", token, "client_id", "robot", "client_secret", clientSecret)(t, h, "")).body
+	}
+	devices := map[string]string{"box": boxOfAcme, "till": tillOfAcme, "acme-reports": ""}
+	held := map[string]string{}
+	for client := range devices {
+		held[client] = signIn(one, client)
+	}
+	want := func(what, box, till, reports string) {
+		t.Helper()
+		must(t, two.Feed.Once(t.Context()))
+		for client, words := range map[string]string{"box": box, "till": till, "acme-reports": reports} {
+			for _, node := range []*house{one, two} {
+				token := signIn(node, client)
+				payload, err := b64.DecodeString(strings.Split(token, ".")[1])
+				must(t, err)
+				for form, text := range map[string]string{"token": string(payload), "introspection": introspect(node, token), "introspection of an old one": introspect(node, held[client])} {
+					a := read(text)
+					if a.Org != string(acme) || a.Device != devices[client] || a.Sub != client {
+						t.Errorf("%s: %s of %s says %s", what, form, client, text)
+					}
+					if got := strings.Join(a.Entitlements, " "); got != words {
+						t.Errorf("%s: %s of %s says %q, want %q; node one: %v", what, form, client, got, words, node == one)
+					}
+				}
+			}
+		}
+	}
+	const all = "inference manager"
+	want("at first", all, "", all)
+	_, err := one.Licences.Release(t.Context(), operator, licenceOfAcme, boxOfAcme)
+	must(t, err)
+	want("no device is named", all, all, all)
+	_, err = one.Licences.Assign(t.Context(), operator, licenceOfAcme, tillOfAcme)
+	must(t, err)
+	want("another is", "", all, all)
+	_, err = one.Licences.Release(t.Context(), operator, licenceOfAcme, tillOfAcme)
+	must(t, err)
+	_, err = one.Licences.Assign(t.Context(), operator, licenceOfAcme, boxOfAcme)
+	must(t, err)
+	want("back again", all, "", all)
+	// In five minutes it is over, grace and all: everybody hears within ten seconds, of tokens that still hold.
+	soon, none := one.Clock.Now().Add(5*time.Minute), time.Duration(0)
+	_, err = one.Licences.Update(t.Context(), operator, licenceOfAcme, licence.Change{ExpiresAt: &soon, Grace: &none})
+	must(t, err)
+	one.Clock.Advance(5*time.Minute - time.Second)
+	want("before the end", all, "", all)
+	one.Clock.Advance(10 * time.Second)
+	want("after it", "", "", "")
+
+	// Ada by the box: hers is what her organisation may use, and the token says nothing of a device.
+	_, err = one.Licences.Renew(t.Context(), operator, licenceOfAcme, licence.Term{ExpiresAt: one.Clock.Now().Add(24 * time.Hour)})
+	must(t, err)
+	_, err = one.Licences.Release(t.Context(), operator, licenceOfAcme, boxOfAcme)
+	must(t, err)
+	_, err = one.Licences.Assign(t.Context(), operator, licenceOfAcme, tillOfAcme)
+	must(t, err)
+	out, err := one.SignIn.Password(t.Context(), signin.PasswordInput{
+		Caller: identity.Caller{Door: oidc.Door, Address: "192.0.2.1"}, Login: "ada@example.test", Password: passphrase, ClientID: "box", Scopes: []string{"read"},
+	})
+	must(t, err)
+	a := read(introspect(one, one.Sessions.Opaque(out.Session, identity.RefreshToken)))
+	if a.Sub != string(adaID) || a.Org != "" || a.Device != "" || strings.Join(a.Entitlements, " ") != all {
+		t.Errorf("a person by the device's client: %+v", a)
 	}
 }

@@ -261,3 +261,70 @@ func TestRevokedTokens(t *testing.T) {
 		}
 	}
 }
+
+// What a device or another program of an organisation was given ends with the organisation, with the device, and when the client is
+// bound to others: on the node of the act at once, on the other when the feed has told it. It gets nothing new either.
+func TestProgramsEndWithWhatTheyAreBoundTo(t *testing.T) {
+	url := storetest.PostgresURL(t)
+	one := newHouse(t, apptest.Options{Store: storetest.OpenPostgres(t, url)})
+	two := newHouse(t, apptest.Options{Store: storetest.OpenPostgres(t, url), Clock: one.Clock})
+	asks := func(h *house, client string) answer {
+		return h.send(formOf("/oauth2/token", "grant_type", "client_credentials", "client_id", client, "client_secret", clientSecret)(t, h, ""))
+	}
+	device := func(id identity.DeviceID) manage.ClientChange { return manage.ClientChange{DeviceID: &id} }
+	expires := func(at time.Time) {
+		_, err := one.Manage.UpdateOrganisation(t.Context(), operator, acme, manage.OrganisationChange{ExpiresAt: &at})
+		must(t, err)
+	}
+	change := func(c manage.ClientChange) {
+		_, err := one.Manage.UpdateClient(t.Context(), operator, "box", c)
+		must(t, err)
+	}
+	suspended := true
+	for _, act := range []struct {
+		name string
+		do   func()
+		// gone: it gets no new tokens either.
+		gone bool
+		undo func()
+		ends []string
+	}{
+		{"bound to another device", func() { change(device(tillOfAcme)) }, false, func() { change(device(boxOfAcme)) }, []string{"box"}},
+		{"bound to no device", func() { change(device("")) }, false, func() { change(device(boxOfAcme)) }, []string{"box"}},
+		{"suspended", func() { change(manage.ClientChange{Suspended: &suspended}) }, true, func() { change(manage.ClientChange{Suspended: new(bool)}) }, []string{"box"}},
+		{"organisation expired", func() { expires(one.Clock.Now()) }, true, func() { expires(time.Time{}) }, []string{"box", "till", "acme-reports"}},
+		{"organisation expires", func() {
+			expires(one.Clock.Now().Add(time.Minute))
+			must(t, two.Feed.Once(t.Context()))
+			one.Clock.Advance(time.Minute)
+		}, true, func() { expires(time.Time{}) }, []string{"box", "till", "acme-reports"}},
+		{"device deleted", func() { must(t, one.Licences.DeleteDevice(t.Context(), operator, boxOfAcme)) }, true, func() {}, []string{"box"}},
+		{"organisation deleted", func() { must(t, one.Manage.DeleteOrganisation(t.Context(), operator, acme)) }, true, func() {}, []string{"till", "acme-reports"}},
+	} {
+		t.Run(act.name, func(t *testing.T) {
+			tokens := map[string]string{}
+			for _, client := range act.ends {
+				tokens[client] = one.must(t, formOf("/oauth2/token", "grant_type", "client_credentials", "client_id", client, "client_secret", clientSecret)(t, one, "")).at("access_token")
+				for _, node := range []*house{one, two} {
+					if !node.active(t, tokens[client]) || !asks(node, client).ok() {
+						t.Fatalf("%s is refused before", client)
+					}
+				}
+			}
+			act.do()
+			must(t, two.Feed.Once(t.Context()))
+			for client, token := range tokens {
+				for _, node := range []*house{one, two} {
+					if node.active(t, token) {
+						t.Errorf("%s: its token is good after; on the node of the act: %v", client, node == one)
+					}
+					if a := asks(node, client); a.ok() == act.gone || act.gone && (a.status != 401 || a.at("error") != "invalid_client") {
+						t.Errorf("%s asks for another: %v", client, a)
+					}
+				}
+			}
+			act.undo()
+			must(t, two.Feed.Once(t.Context()))
+		})
+	}
+}

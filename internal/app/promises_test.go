@@ -60,6 +60,7 @@ const (
 	licenceOfAcme                     = "01a0f000-0000-7000-8000-0000000000a1"
 	licenceOfWorks                    = "01a0f000-0000-7000-8000-0000000000b1"
 	boxOfAcme                         = "01a0e000-0000-7000-8000-0000000000a1"
+	tillOfAcme                        = "01a0e000-0000-7000-8000-0000000000a2"
 
 	acme  identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000a1"
 	works identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000b1"
@@ -99,12 +100,16 @@ subjects:
 clients:
   - {id: app, name: App, secret: ` + clientSecret + `, grants: [password, refresh_token], scopes: [read, write]}
   - {id: robot, name: Robot, secret: ` + clientSecret + `, grants: [client_credentials, refresh_token], scopes: [read, introspect, revoke]}
+  - {id: box, name: Box, secret: ` + clientSecret + `, grants: [client_credentials, refresh_token], scopes: [read], organisation: acme, device: box}
+  - {id: till, name: Till, secret: ` + clientSecret + `, grants: [client_credentials], organisation: acme, device: till}
+  - {id: acme-reports, name: Reports of ACME, secret: ` + clientSecret + `, grants: [client_credentials], organisation: acme}
 services:
   - {type: owgw, uri: "https://gw.example.test:16002"}
 agreements:
   - {key: edge-pro, id: 01a0d000-0000-7000-8000-0000000000a1, name: Edge Pro, kind: subscription, provides: [inference, manager], published_at: 2025-01-01}
 devices:
   - {key: box, id: ` + boxOfAcme + `, organisation: acme}
+  - {key: till, id: ` + tillOfAcme + `, organisation: acme}
 licences:
   - {key: ours, id: ` + licenceOfAcme + `, agreement: edge-pro, organisation: acme, provider: works, device: box, starts_at: 2025-01-01, expires_at: 2040-01-01}
   - {key: theirs, id: ` + licenceOfWorks + `, agreement: edge-pro, organisation: works, starts_at: 2025-01-01}

@@ -16,14 +16,16 @@ type clientCmd struct {
 }
 
 type clientAddCmd struct {
-	ID          string   `arg:"" help:"Its client_id."`
-	Name        string   `help:"For people; the id if not given."`
-	Grant       []string `help:"Grant types that it may use, comma-separated." default:"client_credentials" placeholder:"GRANTS"`
-	Scope       []string `help:"Scopes that it may have." placeholder:"SCOPES"`
-	Redirect    []string `help:"Redirect URIs." placeholder:"URIS"`
-	Audience    []string `help:"Resource servers that its tokens are for." placeholder:"URIS"`
-	Public      bool     `help:"It can keep no secret, and gets none."`
-	SecretStdin bool     `help:"Read its secret from standard input instead of making one."`
+	ID           string   `arg:"" help:"Its client_id."`
+	Name         string   `help:"For people; the id if not given."`
+	Grant        []string `help:"Grant types that it may use, comma-separated." default:"client_credentials" placeholder:"GRANTS"`
+	Scope        []string `help:"Scopes that it may have." placeholder:"SCOPES"`
+	Redirect     []string `help:"Redirect URIs." placeholder:"URIS"`
+	Audience     []string `help:"Resource servers that its tokens are for." placeholder:"URIS"`
+	Organisation string   `help:"Key of the organisation whose program it is; the house's, without it." placeholder:"KEY"`
+	Device       string   `help:"Key or id of the device as which it signs in, and with which it goes; the organisation follows." placeholder:"KEY"`
+	Public       bool     `help:"It can keep no secret, and gets none."`
+	SecretStdin  bool     `help:"Read its secret from standard input instead of making one."`
 	jsonFlag
 }
 
@@ -35,6 +37,8 @@ type clientJSON struct {
 	Scopes       []string `json:"scopes"`
 	RedirectURIs []string `json:"redirect_uris,omitempty"`
 	Audiences    []string `json:"audiences,omitempty"`
+	Organisation string   `json:"organisation,omitempty"`
+	Device       string   `json:"device,omitempty"`
 	Suspended    bool     `json:"suspended"`
 	Secret       string   `json:"secret,omitempty"` // only in the answer that makes it
 }
@@ -42,7 +46,7 @@ type clientJSON struct {
 func clientObject(c identity.Client) clientJSON {
 	return clientJSON{
 		ID: string(c.ID), Name: c.Name, Public: c.SecretHash == "", Grants: orNone(c.Grants), Scopes: orNone(c.Scopes), RedirectURIs: c.RedirectURIs,
-		Audiences: c.Audiences, Suspended: !c.SuspendedAt.IsZero(),
+		Audiences: c.Audiences, Organisation: string(c.OrganisationID), Device: string(c.DeviceID), Suspended: !c.SuspendedAt.IsZero(),
 	}
 }
 
@@ -61,6 +65,17 @@ func (c *clientAddCmd) Run(e *environment) error {
 		in.Secret = secret
 	}
 	return e.making(func(h *app.House) error {
+		var err error
+		if in.OrganisationID, err = orgOf(e, h, c.Organisation); err != nil {
+			return err
+		}
+		if c.Device != "" {
+			d, err := findDevice(e, h, c.Device)
+			if err != nil {
+				return err
+			}
+			in.DeviceID = d.ID
+		}
 		client, made, err := h.Manage.CreateClient(e.ctx, e.caller(), in)
 		if identity.KindOf(err) == identity.Conflict {
 			return identity.Conflict.Because(fmt.Sprintf("a client has the id %q already; `gatehouse client list` shows all", c.ID))
@@ -96,14 +111,14 @@ type clientListCmd struct{ listFlags }
 
 func (c *clientListCmd) Run(e *environment) error {
 	return e.with(func(h *app.House) error {
-		t := newTable(e.Out, c.JSON, "ID", "NAME", "PUBLIC", "GRANTS", "SCOPES", "SUSPENDED")
+		t := newTable(e.Out, c.JSON, "ID", "NAME", "PUBLIC", "GRANTS", "SCOPES", "ORGANISATION", "DEVICE", "SUSPENDED")
 		after := identity.ClientID("")
 		return t.end(each(func(limit int) ([]identity.Client, error) {
 			return h.Profiles.Clients(e.ctx, after, limit)
 		}, func(cl identity.Client) {
 			after = cl.ID
 			t.row(clientObject(cl), string(cl.ID), cl.Name, yes(cl.SecretHash == ""), strings.Join(cl.Grants, " "), strings.Join(cl.Scopes, " "),
-				yes(!cl.SuspendedAt.IsZero()))
+				string(cl.OrganisationID), string(cl.DeviceID), yes(!cl.SuspendedAt.IsZero()))
 		}))
 	})
 }

@@ -258,10 +258,15 @@ func (d *walk) doors(ctx context.Context) error {
 				{title: "where the other services are", method: "GET", path: "/api/v1/systemEndpoints", headers: []string{token}, status: 200},
 			}
 		}},
-		{"OAuth: a machine, and what it sees of all the doors", func() []exchange {
+		{"OAuth: a machine, a device, and what they see of the doors", func() []exchange {
 			machine := "Authorization: Basic aW52ZW50b3J5LXN5bmM6c2FtcGxlLXNlY3JldC1vZi10aGUtZGVtby03YzFm"
+			gateway := "Authorization: Basic Z2F0ZXdheS0xOnNhbXBsZS1zZWNyZXQtb2YtdGhlLWdhdGV3YXktMmI4ZQ=="
 			return []exchange{
 				{title: "a token of its own", method: "POST", path: "/oauth2/token", headers: []string{machine}, status: 200, form: url.Values{"grant_type": {"client_credentials"}}},
+				{title: "the gateway signs in, a device", method: "POST", path: "/oauth2/token", headers: []string{gateway}, status: 200, form: url.Values{"grant_type": {"client_credentials"}},
+					keep: map[string]string{"gateway": "access_token"}},
+				{title: "what it may use: the licence of the camera is not its own", method: "POST", path: "/oauth2/introspect", headers: []string{gateway}, status: 200, form: url.Values{"token": {"{gateway}"}},
+					show: []string{"active=true", "org", "device", `entitlements.0="manager"`}},
 				{title: "Dana's Insights token, introspected", method: "POST", path: "/oauth2/introspect", headers: []string{machine}, status: 200, form: url.Values{"token": {"{insights}"}},
 					show: []string{"active=true", `username="dana@example.com"`, `door="insights"`, "iss", "amr", "entitlements"}},
 				{title: "the Nx token that she signed out", method: "POST", path: "/oauth2/introspect", headers: []string{machine}, status: 200, form: url.Values{"token": {"{nx}"}}, show: []string{"active=false"}},

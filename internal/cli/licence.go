@@ -88,7 +88,7 @@ func (c *agreementAddCmd) Run(e *environment) error {
 type deviceCmd struct {
 	List   deviceListCmd   `cmd:"" help:"List all, or those of one organisation."`
 	Add    deviceAddCmd    `cmd:"" help:"Register one."`
-	Remove deviceRemoveCmd `cmd:"" help:"Remove one; its seats are free, and what it holds of licences is revoked."`
+	Remove deviceRemoveCmd `cmd:"" help:"Remove one with its clients; its seats are free, and what it holds of licences is revoked."`
 }
 
 type deviceJSON struct {

@@ -12,10 +12,14 @@ type Client struct {
 	RedirectURIs []string
 	Audiences    []string // resource servers that its tokens are for
 	SigningAlg   string   // of its tokens; "": ES256
-	Attributes   Attributes
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	SuspendedAt  time.Time
+	// OrganisationID is whose program it is; "": the house's. DeviceID is the device of that organisation's as which it signs in; "": none.
+	// It goes when they do: a client that outlived its device would pass for the whole organisation, or for the house.
+	OrganisationID OrganisationID
+	DeviceID       DeviceID
+	Attributes     Attributes
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+	SuspendedAt    time.Time
 }
 
 // SigningKey is one key of the ring. Published before it is used, kept until the last token that it signed has ended.

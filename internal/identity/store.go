@@ -96,6 +96,8 @@ type Reader interface {
 
 	Client(ctx context.Context, id ClientID) (Client, error)
 	Clients(ctx context.Context, after ClientID, limit int) ([]Client, error)
+	// ClientsOf gives those of an organisation or, with a device, those bound to it; by id.
+	ClientsOf(ctx context.Context, org OrganisationID, device DeviceID, after ClientID, limit int) ([]Client, error)
 	SigningKeys(ctx context.Context) ([]SigningKey, error)
 	Setting(ctx context.Context, name string) (Setting, error)
 	Settings(ctx context.Context, prefix string) ([]Setting, error) // by name

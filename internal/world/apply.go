@@ -296,6 +296,9 @@ func (a *applier) all(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := a.licensing(ctx); err != nil {
+		return err
+	}
 	for i, c := range a.w.Clients {
 		if err := a.client(ctx, c, a.proofs.clients[i]); err != nil {
 			return refused(a.w.File, c.record, err)
@@ -310,9 +313,6 @@ func (a *applier) all(ctx context.Context) error {
 		if err := a.provider(ctx, p); err != nil {
 			return refused(a.w.File, p.record, err)
 		}
-	}
-	if err := a.licensing(ctx); err != nil {
-		return err
 	}
 	if a.o.Prune {
 		return a.prune(ctx)
@@ -633,6 +633,11 @@ func (a *applier) client(ctx context.Context, c Client, p proof) error {
 	if c.Secret != "" && !p.keep {
 		secret = p.hash
 	}
+	var changes []string
+	to, err := a.bound(ctx, c, old, &changes)
+	if err != nil {
+		return err
+	}
 	if old.ID == "" {
 		in := manage.NewClient{ID: c.ID, SecretHash: secret, Attributes: c.Attributes}
 		for _, f := range []struct{ into, value *string }{{&in.Name, c.Name}, {&in.SigningAlg, c.SigningAlg}} {
@@ -648,13 +653,19 @@ func (a *applier) client(ctx context.Context, c Client, p proof) error {
 			}
 		}
 		in.Suspended = c.Suspended != nil && *c.Suspended
+		if to.organisation != nil {
+			in.OrganisationID = *to.organisation
+		}
+		if to.device != nil {
+			in.DeviceID = *to.device
+		}
 		a.step(Create, "client", string(c.ID))
 		_, err := a.Manage.CreateClientIn(ctx, a.tx, a.o.Caller, in)
 		return err
 	}
-	var changes []string
 	suspended := !old.SuspendedAt.IsZero()
 	change := manage.ClientChange{
+		OrganisationID: to.organisation, DeviceID: to.device,
 		Name: differs(&changes, "name", old.Name, c.Name), SigningAlg: differs(&changes, "signing_alg", old.SigningAlg, c.SigningAlg),
 		Suspended: differs(&changes, "suspended", suspended, c.Suspended), Merge: patches(&changes, old.Attributes, c.Attributes),
 		Grants: differsList(&changes, "grants", old.Grants, c.Grants), Scopes: differsList(&changes, "scopes", old.Scopes, c.Scopes),

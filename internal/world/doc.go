@@ -3,6 +3,8 @@
 // The rules of matching:
 //   - Records are found by their keys: an organisation, policy, role and client by its own, a site inside its organisation, a
 //     subject by `id`, else by its primary address. Applying twice changes nothing, nor does applying an export.
+//   - A client is bound to an organisation or a device by its key, and goes with it: a file that has the client and prunes what it is
+//     bound to is mistaken.
 //   - What the file leaves out of a subject, organisation or client stays as it is: people change their own names and
 //     passwords. An entry of policies, roles and services is the whole record.
 //   - Nothing is deleted, unless pruning is asked for. Then each list that the file has is the whole list: records, sites,

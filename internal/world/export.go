@@ -126,6 +126,8 @@ type (
 		RedirectURIs   []string `yaml:"redirect_uris"`
 		Audiences      []string `yaml:"audiences"`
 		SigningAlg     string   `yaml:"signing_alg"`
+		Organisation   any      `yaml:"organisation"` // null: the house's
+		Device         any      `yaml:"device"`
 		Suspended      bool     `yaml:"suspended"`
 		fileAttributes `yaml:",inline"`
 	}
@@ -196,15 +198,16 @@ type exporter struct {
 	organisations map[identity.OrganisationID]string
 	sites         map[identity.SiteID]string
 	agreements    map[identity.AgreementID]string
+	devices       map[identity.DeviceID]string
 	file          fileWorld
 }
 
 func read(ctx context.Context, r identity.Reader) (fileWorld, error) {
 	e := &exporter{
 		r: r, policies: map[identity.PolicyID]string{}, organisations: map[identity.OrganisationID]string{}, sites: map[identity.SiteID]string{},
-		agreements: map[identity.AgreementID]string{},
+		agreements: map[identity.AgreementID]string{}, devices: map[identity.DeviceID]string{},
 	}
-	for _, part := range []func(context.Context) error{e.readPolicies, e.readOrganisations, e.readRoles, e.readSubjects, e.readClients, e.readServices, e.readProviders, e.readAgreements, e.readDevices, e.readLicences} {
+	for _, part := range []func(context.Context) error{e.readPolicies, e.readOrganisations, e.readRoles, e.readSubjects, e.readServices, e.readProviders, e.readAgreements, e.readDevices, e.readLicences, e.readClients} {
 		if err := part(ctx); err != nil {
 			return fileWorld{}, err
 		}
@@ -415,7 +418,8 @@ func (e *exporter) readClients(ctx context.Context) error {
 			after = c.ID
 			f := fileClient{
 				ID: string(c.ID), Name: c.Name, SecretHash: c.SecretHash, Public: c.SecretHash == "", Grants: listed(c.Grants), Scopes: listed(c.Scopes),
-				RedirectURIs: listed(c.RedirectURIs), Audiences: listed(c.Audiences), SigningAlg: c.SigningAlg, Suspended: !c.SuspendedAt.IsZero(),
+				RedirectURIs: listed(c.RedirectURIs), Audiences: listed(c.Audiences), SigningAlg: c.SigningAlg,
+				Organisation: orNone(e.organisations[c.OrganisationID]), Device: orNone(e.devices[c.DeviceID]), Suspended: !c.SuspendedAt.IsZero(),
 			}
 			if f.fileAttributes, err = attributes(c.Attributes); err != nil {
 				return err

@@ -168,7 +168,7 @@ func (r *reader) licenceRepeats(w *World, once func(kind, key string, at place, 
 	}
 }
 
-// licensingReferences is the part of references that is about licences.
+// licensingReferences is the part of references that is about licences, and about clients, which are bound to devices.
 func (a *applier) licensingReferences(ctx context.Context, m *Mistakes, known map[string]bool, stands func(string, func() error) (bool, error)) error {
 	for _, one := range a.w.Agreements {
 		known["agreement "+one.Key] = true
@@ -189,6 +189,12 @@ func (a *applier) licensingReferences(ctx context.Context, m *Mistakes, known ma
 	organisation := func(key string, at place) error {
 		return need("organisation", key, at, func() error { _, err := a.tx.OrganisationByKey(ctx, key); return err })
 	}
+	device := func(key string, at place) error {
+		return need("device", key, at, func() error { _, err := a.tx.DeviceByKey(ctx, key); return err })
+	}
+	if err := a.clientReferences(ctx, m, organisation, device); err != nil {
+		return err
+	}
 	for _, d := range a.w.Devices {
 		if err := organisation(d.Organisation, d.at("organisation")); err != nil {
 			return err
@@ -207,7 +213,7 @@ func (a *applier) licensingReferences(ctx context.Context, m *Mistakes, known ma
 			}
 		}
 		for _, key := range devicesOf(l) {
-			if err := need("device", key, l.at("device"), func() error { _, err := a.tx.DeviceByKey(ctx, key); return err }); err != nil {
+			if err := device(key, l.at("device")); err != nil {
 				return err
 			}
 		}
@@ -566,6 +572,9 @@ func (a *applier) pruneDevices(ctx context.Context) error {
 			if after = d.ID; keep[d.Key] {
 				continue
 			}
+			if err := a.clientsGo(ctx, d.OrganisationID, d.ID, fmt.Sprintf("the device %q", d.Key)); err != nil {
+				return err
+			}
 			a.step(Delete, "device", d.Key)
 			if err := a.Licences.DeleteDeviceIn(ctx, a.tx, a.o.Caller, d.ID); err != nil {
 				return err
@@ -675,6 +684,7 @@ func (e *exporter) readDevices(ctx context.Context) error {
 		for _, d := range page {
 			after = d.ID
 			e.file.Devices = append(e.file.Devices, fileDevice{d.Key, string(d.ID), d.Name, e.organisations[d.OrganisationID]})
+			e.devices[d.ID] = d.Key
 		}
 	}
 }

@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"gatehouse/internal/identity"
@@ -18,8 +19,8 @@ func (a *applier) prune(ctx context.Context) error {
 		name string
 		part func(context.Context) error
 	}{
-		{"licences", a.pruneLicences}, {"devices", a.pruneDevices}, {"agreements", a.pruneAgreements},
-		{"subjects", a.pruneSubjects}, {"clients", a.pruneClients}, {"services", a.pruneServices},
+		{"licences", a.pruneLicences}, {"clients", a.pruneClients}, {"devices", a.pruneDevices}, {"agreements", a.pruneAgreements},
+		{"subjects", a.pruneSubjects}, {"services", a.pruneServices},
 		{"identity_providers", a.pruneProviders},
 		{"organisations", a.pruneOrganisations}, {"roles", a.pruneRoles}, {"policies", a.prunePolicies},
 	} {
@@ -129,6 +130,9 @@ func (a *applier) pruneOrganisations(ctx context.Context) error {
 					return err
 				}
 				continue
+			}
+			if err := a.clientsGo(ctx, o.ID, "", fmt.Sprintf("the organisation %q", o.Key)); err != nil {
+				return err
 			}
 			a.step(Delete, "organisation", o.Key)
 			if err := a.Manage.DeleteOrganisationIn(ctx, a.tx, a.o.Caller, o.ID); err != nil {

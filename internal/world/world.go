@@ -174,6 +174,8 @@ type Client struct {
 	RedirectURIs *[]string
 	Audiences    *[]string
 	SigningAlg   *string
+	Organisation *string // "": the house's
+	Device       *string // "": none
 	Suspended    *bool
 	Attributes   identity.Attributes
 }
@@ -742,7 +744,7 @@ func (r *reader) client(w *World, n *yaml.Node, field string) {
 		"name": r.intoOptional(&c.Name), "secret": func(n *yaml.Node, field string) { r.intoText((*string)(&c.Secret))(n, field) },
 		"secret_hash": r.intoText(&c.SecretHash), "public": r.intoTruth(&public), "grants": r.intoTexts(&c.Grants), "scopes": r.intoTexts(&c.Scopes),
 		"redirect_uris": r.intoTexts(&c.RedirectURIs), "audiences": r.intoTexts(&c.Audiences), "signing_alg": r.intoOptional(&c.SigningAlg),
-		"suspended": r.intoTruth(&c.Suspended),
+		"organisation": orNull(r, &c.Organisation, r.text), "device": orNull(r, &c.Device, r.text), "suspended": r.intoTruth(&c.Suspended),
 	}
 	r.attributes(known, &c.Attributes)
 	rec, ok := r.record(n, field, known)

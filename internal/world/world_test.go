@@ -180,6 +180,8 @@ subjects:
       networks: [0.0.0.0/0, "::1/128"]
 clients:
   - {id: "1", grants: [authorization_code], redirect_uris: ["https://app.example.test/cb?a=1&b=2"], attributes: {nx: {a: 1}}}
+  - {id: "0x1", grants: [], device: "0x1"}
+  - {id: "on", grants: [], organisation: "2024-01-01"}
 identity_providers:
   - {key: google, kind: google, client_id: app, client_secret: said-to-google}
   - {key: "1", kind: oidc, issuer: "http://127.0.0.1:1/x", client_id: "2", name: "off", email: never, create_accounts: false, suspended: true}
@@ -219,7 +221,7 @@ func TestExportMovesBetweenStores(t *testing.T) {
 			b.Clock.Advance(time.Hour) // or its seeded ids would be those of the first house
 			b.apply("organisations: [{key: gone, sites: [{key: x}]}]\nroles: [{key: gone}]\n"+
 				"subjects: [{email: gone@example.test, memberships: [{organisation: gone, site: x, role: gone}]}]\n"+
-				"services: [{type: gone, uri: 'http://gone.example.test'}]\nclients: [{id: gone}]\npolicies: [{key: gone}]\n"+
+				"services: [{type: gone, uri: 'http://gone.example.test'}]\nclients: [{id: gone, device: gone}, {id: '1', device: gone}]\npolicies: [{key: gone}]\n"+
 				"identity_providers: [{key: gone, kind: google, client_id: x}]\n"+
 				"agreements: [{key: gone, kind: trial}]\ndevices: [{key: gone, organisation: gone}]\n"+
 				"licences: [{key: gone, agreement: gone, organisation: gone, device: gone}]\n", world.Options{})
@@ -304,7 +306,7 @@ identity_providers: [{key: house, kind: oidc, issuer: "https://id.example.test",
 		{"suspended", "subjects: [{email: ada@example.test, suspended: true}]\n", false,
 			[]string{`update subject ada@example.test: suspended false → true`}},
 		{"everything", "organisations: []\nroles: []\nsubjects: []\nclients: []\nservices: []\npolicies: []\nidentity_providers: []\n", true, []string{
-			`delete subject ada@example.test`, `delete client app`, `delete service owgw https://gw.example.test`, `delete identity provider house`, `delete organisation acme`,
+			`delete client app`, `delete subject ada@example.test`, `delete service owgw https://gw.example.test`, `delete identity provider house`, `delete organisation acme`,
 			`delete role operator`, `delete policy strict`,
 		}},
 	}
@@ -598,6 +600,121 @@ func TestLicensing(t *testing.T) {
 		pruned := h.apply("agreements: []\ndevices: []\nlicences: []\n", world.Options{Prune: true})
 		if want := []string{"delete licence lic-1", "delete device camera-1", "delete device camera-2", "delete agreement edge-pro"}; len(pruned) != len(want) || pruned[0] != want[0] || pruned[3] != want[3] {
 			t.Errorf("pruning did %q", pruned)
+		}
+	})
+}
+
+const programs = `
+organisations:
+  - {key: acme}
+  - {key: globex}
+devices:
+  - {key: camera-1, organisation: acme}
+  - {key: camera-2, organisation: acme}
+  - {key: drill, organisation: globex}
+clients:
+  - {id: camera, secret: first secret, grants: [client_credentials], organisation: acme, device: camera-1}
+  - {id: reports, secret: first secret, grants: [client_credentials], organisation: acme}
+  - {id: robot, secret: first secret, grants: [client_credentials]}
+`
+
+// Clients are bound by keys, to what the same file makes, and go with it.
+func TestPrograms(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		h.apply(programs, world.Options{})
+		bound := func(id identity.ClientID) string {
+			t.Helper()
+			var text string
+			if err := store.View(t.Context(), func(r identity.Reader) error {
+				c, err := r.Client(t.Context(), id)
+				if err != nil {
+					return err
+				}
+				if c.OrganisationID != "" {
+					o, err := r.Organisation(t.Context(), c.OrganisationID)
+					if err != nil {
+						return err
+					}
+					text = o.Key
+				}
+				if c.DeviceID != "" {
+					d, err := r.Device(t.Context(), c.DeviceID)
+					if err != nil {
+						return err
+					}
+					text += " " + d.Key
+				}
+				return nil
+			}); err != nil {
+				text = err.Error()
+			}
+			return text
+		}
+		if got := []string{bound("camera"), bound("reports"), bound("robot")}; !slices.Equal(got, []string{"acme camera-1", "acme", ""}) {
+			t.Errorf("bound to %q", got)
+		}
+		if steps := h.apply(programs, world.Options{Prune: true}); len(steps) != 0 {
+			t.Errorf("applied again, it did %q", steps)
+		}
+		camera := func(rest string) string {
+			return strings.Replace(programs, "organisation: acme, device: camera-1}", rest+"}", 1)
+		}
+		for _, tt := range []struct{ name, rest, want, bound string }{
+			{"left out", "name: camera", "", "acme camera-1"},
+			{"its device", "device: camera-2", `update client camera: device "camera-1" → "camera-2"`, "acme camera-2"},
+			{"a device elsewhere", "device: drill", `update client camera: organisation "acme" → "globex", device "camera-2" → "drill"`, "globex drill"},
+			{"no device", "device: null", `update client camera: device "drill" → ""`, "globex"},
+			{"the house's", "organisation: null", `update client camera: organisation "globex" → ""`, ""},
+			{"and back", "organisation: acme, device: camera-1", `update client camera: organisation "" → "acme", device "" → "camera-1"`, "acme camera-1"},
+			{"of neither", "organisation: '', device: ''", `update client camera: organisation "acme" → "", device "camera-1" → ""`, ""},
+		} {
+			var want []string
+			if tt.want != "" {
+				want = []string{tt.want}
+			}
+			if steps := h.apply(camera(tt.rest), world.Options{}); !slices.Equal(steps, want) {
+				t.Errorf("%s: it did %q, want %q", tt.name, steps, want)
+			}
+			if got := bound("camera"); got != tt.bound {
+				t.Errorf("%s: bound to %q", tt.name, got)
+			}
+		}
+		h.apply(programs, world.Options{})
+		for name, tt := range map[string]struct{ text, want string }{
+			"no such organisation":          {camera("organisation: acm"), `world.yaml:10: clients[0].organisation: there is no organisation "acm"`},
+			"no such device":                {camera("organisation: acme, device: camera-9"), `world.yaml:10: clients[0].device: there is no device "camera-9"`},
+			"a device of another's":         {camera("organisation: acme, device: drill"), `world.yaml:10: clients[0].device: device "drill" is of organisation "globex"`},
+			"a stored device of another's":  {"clients:\n  - {id: camera, organisation: globex, device: camera-2}\n", `world.yaml:2: clients[0].device: device "camera-2" is of organisation "acme"`},
+			"a device of the house's":       {camera("organisation: null, device: drill"), `world.yaml:10: clients[0].device: device "drill" is of organisation "globex"`},
+			"an organisation not its own":   {"clients:\n  - {id: camera, organisation: globex}\n", `world.yaml:2: clients[0].organisation: must be that of its device`},
+			"no organisation with a device": {"clients:\n  - {id: camera, organisation: null}\n", `world.yaml:2: clients[0].organisation: must be that of its device`},
+			"no text":                       {camera("device: [camera-1]"), `world.yaml:10: clients[0].device: must be`},
+		} {
+			t.Run(name, func(t *testing.T) { h.refuse(tt.text, tt.want) })
+		}
+		// Whose device or organisation is pruned goes too, and the plan says so; a file that has the one and not the other is mistaken.
+		without := strings.Replace(programs, "  - {key: camera-1, organisation: acme}\n", "", 1)
+		for _, text := range []string{without, strings.Replace(programs, "  - {key: acme}\n", "", 1)} {
+			w, err := world.Parse("world.yaml", []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.Apply(t.Context(), w, world.Options{Prune: true}); err == nil || !strings.Contains(err.Error(), `the client "camera" is bound to the`) {
+				t.Errorf("pruned under the client: %v", err)
+			}
+		}
+		for _, tt := range []struct {
+			text string
+			want []string
+		}{
+			{"devices: [{key: camera-2, organisation: acme}, {key: drill, organisation: globex}]\n", []string{"delete client camera", "delete device camera-1"}},
+			{"organisations: [{key: globex}]\n", []string{"delete client reports", "delete organisation acme"}},
+			{"clients: []\n", []string{"delete client robot"}},
+		} {
+			if steps := h.apply(tt.text, world.Options{Prune: true}); !slices.Equal(steps, tt.want) {
+				t.Errorf("pruning did %q, want %q", steps, tt.want)
+			}
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +44,8 @@ func HashGenerated(secret identity.Secret) string {
 }
 
 // Authenticate says which client this is. An unknown one, a wrong secret, a secret for a client without one and a missing
-// secret are one refusal, ClientInvalid; no name at all is ClientMissing.
+// secret are one refusal, ClientInvalid; no name at all is ClientMissing. One whose organisation has ended is ClientInvalid too, as a
+// suspended one is (RFC 6749, section 5.2: it is not that it may not use this grant, but any), and told why when it has proven itself.
 //
 // A secret that a person chose is slow to check, so failures are counted by the caller's network, and past a limit refused with
 // Locked before any work: else one stranger could guess on, and keep all who sign in waiting. They are not counted by client, or
@@ -53,7 +55,7 @@ func (s *Service) Authenticate(ctx context.Context, caller identity.Caller, id i
 		return identity.Client{}, identity.ClientMissing.Because("a client is needed")
 	}
 	refused := identity.ClientInvalid.Because("unknown client or wrong secret")
-	client, known, err := s.client(ctx, id)
+	client, endsAt, known, err := s.client(ctx, id)
 	if err != nil {
 		return identity.Client{}, err
 	}
@@ -66,6 +68,9 @@ func (s *Service) Authenticate(ctx context.Context, caller identity.Caller, id i
 	}
 	if !right {
 		return identity.Client{}, refused
+	}
+	if !endsAt.IsZero() && !s.Sessions.Now().Before(endsAt) {
+		return identity.Client{}, identity.ClientInvalid.Because("the client's organisation has ended")
 	}
 	return client, nil
 }
@@ -161,6 +166,8 @@ func (s *Service) Changed(changes []identity.Change) {
 		switch c.Kind {
 		case identity.ClientChanged:
 			s.clients.forget(identity.ClientID(c.ID))
+		case identity.PolicyChanged:
+			s.clients.forgetOf(identity.OrganisationID(c.ID))
 		case identity.EverythingChanged:
 			s.clients.forget("")
 		}
@@ -177,6 +184,7 @@ type clientCache struct {
 
 type knownClient struct {
 	client identity.Client
+	endsAt time.Time // when its organisation ends; zero: never
 	readAt time.Time
 	right  []byte // HMAC of the secret that was right; nil: none was yet
 }
@@ -184,15 +192,15 @@ type knownClient struct {
 // keptFor bounds what is remembered without a word from the feed: a transaction that outlasts the tail's patience is never told of.
 const keptFor = time.Minute
 
-// maxClients bounds the cache; past it, it starts anew. An installation has tens of clients.
+// maxClients bounds the cache; past it, it starts anew. An installation has tens of clients, and as many more as devices sign in.
 const maxClients = 10_000
 
 // client knows one, or reads it where that may be out of date because the feed cannot be read.
-func (s *Service) client(ctx context.Context, id identity.ClientID) (identity.Client, bool, error) {
+func (s *Service) client(ctx context.Context, id identity.ClientID) (client identity.Client, endsAt time.Time, ok bool, err error) {
 	held, changes, ok := s.clients.get(id)
 	if ok {
 		if age := s.Sessions.Now().Sub(held.readAt); age >= 0 && age < keptFor && !s.Sessions.Stale() {
-			return held.client, true, nil
+			return held.client, held.endsAt, true, nil
 		}
 	}
 	return s.read(ctx, id, changes)
@@ -206,24 +214,28 @@ func (c *clientCache) get(id identity.ClientID) (held knownClient, changes int, 
 }
 
 // read gives a client from the store, and keeps it if none has changed since changes were counted.
-func (s *Service) read(ctx context.Context, id identity.ClientID, changes int) (identity.Client, bool, error) {
-	var client identity.Client
-	err := s.Store.View(ctx, func(r identity.Reader) (err error) {
-		client, err = r.Client(ctx, id)
+func (s *Service) read(ctx context.Context, id identity.ClientID, changes int) (client identity.Client, endsAt time.Time, ok bool, err error) {
+	err = s.Store.View(ctx, func(r identity.Reader) (err error) {
+		endsAt = time.Time{}
+		if client, err = r.Client(ctx, id); err != nil || client.OrganisationID == "" {
+			return err
+		}
+		o, err := r.Organisation(ctx, client.OrganisationID)
+		endsAt = o.ExpiresAt
 		return err
 	})
 	if errors.Is(err, identity.NotFound) {
-		return client, false, nil
+		return client, endsAt, false, nil
 	}
 	if err != nil {
-		return client, false, err
+		return client, endsAt, false, err
 	}
-	s.clients.keep(client, s.Sessions.Now(), changes)
-	return client, true, nil
+	s.clients.keep(client, endsAt, s.Sessions.Now(), changes)
+	return client, endsAt, true, nil
 }
 
 // keep remembers a client, unless one may have changed while it was read.
-func (c *clientCache) keep(client identity.Client, readAt time.Time, changes int) {
+func (c *clientCache) keep(client identity.Client, endsAt, readAt time.Time, changes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changes != changes {
@@ -232,7 +244,7 @@ func (c *clientCache) keep(client identity.Client, readAt time.Time, changes int
 	if c.clients == nil || len(c.clients) >= maxClients {
 		c.clients = map[identity.ClientID]knownClient{}
 	}
-	known := knownClient{client: client, readAt: readAt}
+	known := knownClient{client: client, endsAt: endsAt, readAt: readAt}
 	if held, ok := c.clients[client.ID]; ok && held.client.SecretHash == client.SecretHash {
 		known.right = held.right
 	}
@@ -278,4 +290,14 @@ func (c *clientCache) forget(id identity.ClientID) {
 		return
 	}
 	delete(c.clients, id)
+}
+
+// forgetOf forgets an organisation's.
+func (c *clientCache) forgetOf(id identity.OrganisationID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	if id != "" {
+		maps.DeleteFunc(c.clients, func(_ identity.ClientID, known knownClient) bool { return known.client.OrganisationID == id })
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/internal/core/session"
 	"gatehouse/internal/identity"
 )
 
@@ -17,7 +18,24 @@ const (
 	mostKept = 20_000
 )
 
-// entitled is what one organisation or person may use, as read.
+// Holder is who may use something: an organisation, one device of hers, or a person whatever organisation she uses. Each of them is
+// remembered for itself: what a device may use is less than what its organisation may.
+type Holder struct {
+	SubjectID      identity.SubjectID
+	OrganisationID identity.OrganisationID // in use; "": the door that she came by has no word for it
+	DeviceID       identity.DeviceID       // of the organisation's; "": none
+}
+
+// HolderOf is who shows a token: a person with the organisation that she uses, by whichever program she came, or the organisation or
+// device whose program shows a token of its own. Of a program of the house's it is nobody.
+func HolderOf(live *session.Live) Holder {
+	if t := &live.Token; live.Session.ID == "" {
+		return Holder{OrganisationID: t.OrganisationID, DeviceID: t.DeviceID}
+	}
+	return Holder{SubjectID: live.Session.SubjectID, OrganisationID: live.Session.OrganisationID}
+}
+
+// entitled is what a holder may use, as read.
 type entitled struct {
 	words  []string
 	readAt time.Time
@@ -33,30 +51,38 @@ func (s *Service) Changed(changes []identity.Change) {
 			s.known, s.changed = nil, s.Now()
 			return
 		case identity.SubjectChanged: // she may belong elsewhere now
-			delete(s.known, c.ID)
+			delete(s.known, Holder{SubjectID: identity.SubjectID(c.ID)})
 		}
 	}
 }
 
-// EntitlementsOf gives what somebody may use now: what the organisation in use may, or all organisations that she belongs to, where
-// none is in use because the door that she came by has no word for it.
-func (s *Service) EntitlementsOf(ctx context.Context, subject identity.SubjectID, inUse identity.OrganisationID) ([]string, error) {
+// Entitlements gives what somebody may use now: what the agreements of an organisation's licences provide that hold, grace included.
+// Of a device it is what licences say that name it or no device at all; of a person, what all organisations may that she belongs to,
+// where none is in use. It is asked for with every token, and answers from memory for some seconds.
+func (s *Service) Entitlements(ctx context.Context, of Holder) ([]string, error) {
 	switch {
-	case inUse != "":
-		return s.Entitlements(ctx, inUse)
-	case subject == "":
+	case of.OrganisationID != "":
+		of.SubjectID = "" // the same for all who use it
+	case of.SubjectID == "":
 		return nil, nil
 	}
-	return s.remember(string(subject), func() ([]string, error) {
+	return s.remember(of, func() ([]string, error) {
 		var words []string
 		err := s.Store.View(ctx, func(r identity.Reader) error {
 			words = nil
-			memberships, err := r.Memberships(ctx, subject)
-			if err != nil {
-				return err
+			organisations := []identity.OrganisationID{of.OrganisationID}
+			if of.OrganisationID == "" {
+				memberships, err := r.Memberships(ctx, of.SubjectID)
+				if err != nil {
+					return err
+				}
+				organisations = nil
+				for _, m := range memberships {
+					organisations = append(organisations, m.OrganisationID)
+				}
 			}
-			for _, m := range memberships {
-				agreements, err := r.Entitling(ctx, m.OrganisationID, "", s.Now())
+			for _, organisation := range organisations {
+				agreements, err := r.Entitling(ctx, organisation, of.DeviceID, s.Now())
 				if err != nil {
 					return err
 				}
@@ -71,13 +97,7 @@ func (s *Service) EntitlementsOf(ctx context.Context, subject identity.SubjectID
 	})
 }
 
-// Entitlements gives what an organisation may use now: what the agreements of its licences provide that hold, grace included. It is
-// asked for with every token, and answers from memory for some seconds.
-func (s *Service) Entitlements(ctx context.Context, org identity.OrganisationID) ([]string, error) {
-	return s.remember(string(org), func() ([]string, error) { return s.DeviceEntitlements(ctx, org, "") })
-}
-
-func (s *Service) remember(whose string, read func() ([]string, error)) ([]string, error) {
+func (s *Service) remember(whose Holder, read func() ([]string, error)) ([]string, error) {
 	now := s.Now()
 	s.mu.Lock()
 	known, ok := s.known[whose]
@@ -94,25 +114,9 @@ func (s *Service) remember(whose string, read func() ([]string, error)) ([]strin
 	defer s.mu.Unlock()
 	if s.changed.Equal(changed) && (changed.IsZero() || now.Sub(changed) >= settled) {
 		if s.known == nil || len(s.known) >= mostKept {
-			s.known = map[string]entitled{}
+			s.known = map[Holder]entitled{}
 		}
 		s.known[whose] = entitled{words, now}
 	}
 	return words, nil
-}
-
-// DeviceEntitlements gives what one device of an organisation may use now: by licences that name it or no device at all. "" is
-// whichever device.
-func (s *Service) DeviceEntitlements(ctx context.Context, org identity.OrganisationID, device identity.DeviceID) ([]string, error) {
-	var words []string
-	err := s.Store.View(ctx, func(r identity.Reader) error {
-		words = nil
-		agreements, err := r.Entitling(ctx, org, device, s.Now())
-		for _, a := range agreements {
-			words = append(words, a.Provides...)
-		}
-		return err
-	})
-	slices.Sort(words)
-	return slices.Compact(words), err
 }

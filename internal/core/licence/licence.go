@@ -60,8 +60,8 @@ type Service struct {
 	Rand  io.Reader
 
 	mu      sync.Mutex
-	known   map[string]entitled // by the id of an organisation or a person
-	changed time.Time           // when a licence last did
+	known   map[Holder]entitled
+	changed time.Time // when a licence last did
 }
 
 // update runs a verb in a transaction of its own.
@@ -269,7 +269,8 @@ func (s *Service) DeleteDevice(ctx context.Context, caller identity.Caller, id i
 	return s.Store.Update(ctx, func(tx identity.Tx) error { return s.DeleteDeviceIn(ctx, tx, caller, id) })
 }
 
-// DeleteDeviceIn removes one. Licences that name it have a seat free then, and what it holds of them is revoked.
+// DeleteDeviceIn removes one. Licences that name it have a seat free then, what it holds of them is revoked, and the clients that sign in
+// as it go with it.
 func (s *Service) DeleteDeviceIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.DeviceID) error {
 	d, err := tx.Device(ctx, id)
 	if err != nil {
@@ -288,6 +289,9 @@ func (s *Service) DeleteDeviceIn(ctx context.Context, tx identity.Tx, caller ide
 				return err
 			}
 		}
+	}
+	if err := manage.DeleteClientsOfIn(ctx, tx, s.Log, s.Now(), caller, d.OrganisationID, id); err != nil {
+		return err
 	}
 	if err := tx.DeleteDevice(ctx, id); err != nil {
 		return err

@@ -646,7 +646,7 @@ func TestEntitlements(t *testing.T) {
 		ctx := t.Context()
 		want := func(what string, words ...string) {
 			t.Helper()
-			got, err := w.Entitlements(ctx, w.acme.ID)
+			got, err := w.Entitlements(ctx, licence.Holder{OrganisationID: w.acme.ID})
 			if err != nil || !slices.Equal(got, words) {
 				t.Errorf("%s: %v, %v, want %v", what, got, err, words)
 			}
@@ -662,10 +662,10 @@ func TestEntitlements(t *testing.T) {
 		pro.Provides = []string{"manager", "rescue"}
 		must[identity.Agreement](t)(w.SaveAgreement(ctx, operator, pro))
 		want("another agreement", "manager", "rescue")
-		if got := must[[]string](t)(w.DeviceEntitlements(ctx, w.acme.ID, w.two.ID)); len(got) != 0 {
+		if got := must[[]string](t)(w.Entitlements(ctx, licence.Holder{OrganisationID: w.acme.ID, DeviceID: w.two.ID})); len(got) != 0 {
 			t.Errorf("another device may use %v", got)
 		}
-		if got := must[[]string](t)(w.DeviceEntitlements(ctx, w.acme.ID, w.one.ID)); len(got) != 2 {
+		if got := must[[]string](t)(w.Entitlements(ctx, licence.Holder{OrganisationID: w.acme.ID, DeviceID: w.one.ID})); len(got) != 2 {
 			t.Errorf("the device may use %v", got)
 		}
 		w.Clock.Advance(yearEnd.Sub(w.Clock.Now()) + 14*day - time.Second)

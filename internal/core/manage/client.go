@@ -28,8 +28,11 @@ type NewClient struct {
 	RedirectURIs []string
 	Audiences    []string
 	SigningAlg   string
-	Attributes   identity.Attributes
-	Suspended    bool
+	// OrganisationID is whose program it is, and DeviceID as which device of hers it signs in; of a device alone the organisation follows.
+	OrganisationID identity.OrganisationID
+	DeviceID       identity.DeviceID
+	Attributes     identity.Attributes
+	Suspended      bool
 }
 
 // CreateClient registers one. The secret that it made is shown this once: the store holds its hash only.
@@ -67,7 +70,8 @@ func (s *Service) CreateClientIn(ctx context.Context, tx identity.Tx, caller ide
 	now := s.Now()
 	c := identity.Client{
 		ID: in.ID, Name: in.Name, SecretHash: in.SecretHash, Grants: in.Grants, Scopes: in.Scopes, RedirectURIs: in.RedirectURIs,
-		Audiences: in.Audiences, SigningAlg: in.SigningAlg, Attributes: in.Attributes, CreatedAt: now, UpdatedAt: now,
+		Audiences: in.Audiences, SigningAlg: in.SigningAlg, OrganisationID: in.OrganisationID, DeviceID: in.DeviceID, Attributes: in.Attributes,
+		CreatedAt: now, UpdatedAt: now,
 	}
 	if in.Suspended {
 		c.SuspendedAt = now
@@ -76,6 +80,9 @@ func (s *Service) CreateClientIn(ctx context.Context, tx identity.Tx, caller ide
 		c.Name = string(c.ID)
 	}
 	if err := CheckClient(c); err != nil {
+		return c, err
+	}
+	if err := bound(ctx, tx, &c); err != nil {
 		return c, err
 	}
 	// Its own tokens would name it as sub: whoever trusts them must not take it for a person (RFC 9700, section 4.15).
@@ -91,8 +98,35 @@ func (s *Service) CreateClientIn(ctx context.Context, tx identity.Tx, caller ide
 		return c, err
 	}
 	return c, s.finish(ctx, tx, caller, identity.ClientChanged, string(c.ID), audit.Entry{
-		Action: "client.create", ClientID: c.ID, After: viewClient(c),
+		Action: "client.create", ClientID: c.ID, OrganisationID: c.OrganisationID, After: viewClient(c),
 	})
+}
+
+// bound has a client's device and organisation stand, and belong to each other. It is asked in the transaction that writes the client,
+// and a device never moves, so they go on doing so.
+func bound(ctx context.Context, r identity.Reader, c *identity.Client) error {
+	if c.DeviceID != "" {
+		d, err := r.Device(ctx, c.DeviceID)
+		switch {
+		case errors.Is(err, identity.NotFound):
+			return identity.Invalid.In("device", "there is no such device")
+		case err != nil:
+			return err
+		case c.OrganisationID == "":
+			c.OrganisationID = d.OrganisationID
+		case c.OrganisationID != d.OrganisationID:
+			return identity.Invalid.In("device", "is of another organisation")
+		}
+		return nil
+	}
+	if c.OrganisationID == "" {
+		return nil
+	}
+	_, err := r.Organisation(ctx, c.OrganisationID)
+	if errors.Is(err, identity.NotFound) {
+		return identity.Invalid.In("organisation", "there is no such organisation")
+	}
+	return err
 }
 
 // CheckClient refuses what no client can be.
@@ -164,10 +198,17 @@ func address(field, uri string) error {
 }
 
 func viewClient(c identity.Client) map[string]any {
-	return map[string]any{
+	v := map[string]any{
 		"name": c.Name, "public": c.SecretHash == "", "grants": c.Grants, "scopes": c.Scopes, "redirect_uris": c.RedirectURIs,
 		"audiences": c.Audiences, "suspended": !c.SuspendedAt.IsZero(),
 	}
+	if c.OrganisationID != "" {
+		v["organisation"] = c.OrganisationID
+	}
+	if c.DeviceID != "" {
+		v["device"] = c.DeviceID
+	}
+	return v
 }
 
 // ClientChange is what is to be different; nil fields stay.
@@ -179,12 +220,16 @@ type ClientChange struct {
 	RedirectURIs *[]string
 	Audiences    *[]string
 	SigningAlg   *string
-	Suspended    *bool
-	Attributes   identity.Attributes // as Change.Attributes
-	Merge        identity.Attributes // as Change.Merge
+	// OrganisationID and DeviceID bind it anew, "" to none. Where a device is given and no organisation, it follows from the device.
+	OrganisationID *identity.OrganisationID
+	DeviceID       *identity.DeviceID
+	Suspended      *bool
+	Attributes     identity.Attributes // as Change.Attributes
+	Merge          identity.Attributes // as Change.Merge
 }
 
-// UpdateClient changes one. A change that changes nothing writes nothing.
+// UpdateClient changes one. A change that changes nothing writes nothing. Tokens of its own that say whom it was bound to end where
+// that changes.
 func (s *Service) UpdateClient(ctx context.Context, caller identity.Caller, id identity.ClientID, c ClientChange) (identity.Client, error) {
 	return update(ctx, s, func(tx identity.Tx) (identity.Client, error) { return s.UpdateClientIn(ctx, tx, caller, id, c) })
 }
@@ -198,6 +243,13 @@ func (s *Service) UpdateClientIn(ctx context.Context, tx identity.Tx, caller ide
 	before := c
 	changed := set(&c.Name, change.Name)
 	changed = set(&c.SigningAlg, change.SigningAlg) || changed
+	changed = set(&c.DeviceID, change.DeviceID) || changed
+	switch {
+	case change.OrganisationID != nil:
+		changed = set(&c.OrganisationID, change.OrganisationID) || changed
+	case change.DeviceID != nil && c.DeviceID != "":
+		c.OrganisationID = "" // the device's
+	}
 	rotated := set(&c.SecretHash, change.SecretHash)
 	for _, list := range []struct{ into, value *[]string }{
 		{&c.Grants, change.Grants}, {&c.Scopes, change.Scopes}, {&c.RedirectURIs, change.RedirectURIs}, {&c.Audiences, change.Audiences},
@@ -221,11 +273,17 @@ func (s *Service) UpdateClientIn(ctx context.Context, tx identity.Tx, caller ide
 	if err := CheckClient(c); err != nil {
 		return c, err
 	}
+	if c.DeviceID != "" && c.DeviceID == before.DeviceID && c.OrganisationID != before.OrganisationID {
+		return c, identity.Invalid.In("organisation", "must be that of its device")
+	}
+	if err := bound(ctx, tx, &c); err != nil {
+		return c, err
+	}
 	c.UpdatedAt = s.Now()
 	if err := tx.UpdateClient(ctx, c); err != nil {
 		return c, err
 	}
-	e := audit.Entry{Action: "client.update", ClientID: id, Before: viewClient(before), After: viewClient(c)}
+	e := audit.Entry{Action: "client.update", ClientID: id, OrganisationID: c.OrganisationID, Before: viewClient(before), After: viewClient(c)}
 	if rotated {
 		e.Reason = "new secret"
 	}
@@ -256,10 +314,37 @@ func (s *Service) DeleteClientIn(ctx context.Context, tx identity.Tx, caller ide
 	if err != nil {
 		return err
 	}
-	if err := tx.DeleteClient(ctx, id); err != nil {
+	return deleteClient(ctx, tx, s.Log, s.Now(), caller, c, "")
+}
+
+func deleteClient(ctx context.Context, tx identity.Tx, log *audit.Log, now time.Time, caller identity.Caller, c identity.Client, reason string) error {
+	if err := tx.DeleteClient(ctx, c.ID); err != nil {
 		return err
 	}
-	return s.finish(ctx, tx, caller, identity.ClientChanged, string(id), audit.Entry{
-		Action: "client.delete", ClientID: id, Before: viewClient(c),
+	if err := tx.Announce(ctx, identity.ClientChanged, string(c.ID), now); err != nil {
+		return err
+	}
+	return log.Record(ctx, tx, caller, audit.Entry{
+		Action: "client.delete", Reason: reason, ClientID: c.ID, OrganisationID: c.OrganisationID, Before: viewClient(c),
 	})
+}
+
+// DeleteClientsOfIn removes the clients of an organisation or, with a device, those bound to it, which is about to be deleted: a client
+// goes with what it is bound to, since without it it would pass for more. core/licence deletes devices.
+func DeleteClientsOfIn(ctx context.Context, tx identity.Tx, log *audit.Log, now time.Time, caller identity.Caller, org identity.OrganisationID, device identity.DeviceID) error {
+	reason := "organisation deleted"
+	if device != "" {
+		reason = "device deleted"
+	}
+	for {
+		page, err := tx.ClientsOf(ctx, org, device, "", memberPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, c := range page {
+			if err := deleteClient(ctx, tx, log, now, caller, c, reason); err != nil {
+				return err
+			}
+		}
+	}
 }

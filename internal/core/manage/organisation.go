@@ -162,10 +162,10 @@ func (s *Service) UpdateOrganisationIn(ctx context.Context, tx identity.Tx, call
 	})
 }
 
-// memberPage is how many members one look takes when an organisation goes.
+// memberPage is how many members or clients one look takes when an organisation goes.
 const memberPage = 500
 
-// DeleteOrganisation removes one with its sites and memberships, and ends the sessions that are in it.
+// DeleteOrganisation removes one with its sites, memberships and clients, and ends the sessions that are in it.
 func (s *Service) DeleteOrganisation(ctx context.Context, caller identity.Caller, id identity.OrganisationID) error {
 	return s.Store.Update(ctx, func(tx identity.Tx) error { return s.DeleteOrganisationIn(ctx, tx, caller, id) })
 }
@@ -196,6 +196,9 @@ func (s *Service) DeleteOrganisationIn(ctx context.Context, tx identity.Tx, call
 		}
 	}
 	if err := s.voidLicences(ctx, tx, id); err != nil {
+		return err
+	}
+	if err := DeleteClientsOfIn(ctx, tx, s.Log, s.Now(), caller, id, ""); err != nil {
 		return err
 	}
 	if err := tx.DeleteOrganisation(ctx, id); err != nil {

@@ -32,7 +32,14 @@ type Live struct {
 	Subject identity.Subject // zero for a client's own token
 	Actor   identity.Subject // while impersonating: who really acts; else zero
 
-	asOf known
+	program program
+	asOf    known
+}
+
+// program is what the client of a token rests on.
+type program struct {
+	organisation identity.OrganisationID // whose it is; "": the house's
+	endsAt       time.Time               // when she ends; zero: never
 }
 
 // known is what the cache knew when something was read: what changes later makes it old.
@@ -140,7 +147,8 @@ func (s *Service) keepAdvanced(read *Live, session identity.Session) {
 	}
 	if s.cache.count(string(session.ID)) != now.own || s.cache.all.Load() > asOf.mark ||
 		s.cache.changedSince(string(session.SubjectID), asOf.mark) || s.cache.changedSince(string(session.ActorID), asOf.mark) ||
-		s.cache.changedSince(string(session.OriginID), asOf.mark) || s.cache.changedSince(string(session.ClientID), asOf.mark) {
+		s.cache.changedSince(string(session.OriginID), asOf.mark) || s.cache.changedSince(string(session.ClientID), asOf.mark) ||
+		s.cache.changedSince(string(read.program.organisation), asOf.mark) {
 		return
 	}
 	live := *read
@@ -208,7 +216,7 @@ func (s *Service) load(ctx context.Context, facts token.Facts) (*Live, error) {
 		}
 		if facts.SessionID == "" {
 			live.Token = facts
-			return s.loadOwn(ctx, r, facts)
+			return s.loadOwn(ctx, r, live)
 		}
 		session, err := r.Session(ctx, facts.SessionID)
 		if errors.Is(err, identity.NotFound) {
@@ -237,7 +245,7 @@ func (s *Service) load(ctx context.Context, facts token.Facts) (*Live, error) {
 		if facts.Opaque != nil {
 			facts.SubjectID, facts.ClientID, facts.Scopes = session.SubjectID, session.ClientID, session.Scopes // opaque tokens carry none of it
 		}
-		if err := clientStands(ctx, r, session.ClientID); err != nil {
+		if live.program, _, err = clientStands(ctx, r, session.ClientID); err != nil {
 			return err
 		}
 		if facts.ID != "" && facts.Opaque == nil { // an opaque one that was revoked is not there any more
@@ -255,8 +263,9 @@ func (s *Service) load(ctx context.Context, facts token.Facts) (*Live, error) {
 	return live, err
 }
 
-// loadOwn checks a client's own token: not revoked, and the client still there.
-func (s *Service) loadOwn(ctx context.Context, r identity.Reader, facts token.Facts) error {
+// loadOwn checks a client's own token: not revoked, and the client still there, bound to whom the token says.
+func (s *Service) loadOwn(ctx context.Context, r identity.Reader, live *Live) error {
+	facts := &live.Token
 	_, err := r.RevokedToken(ctx, facts.ID)
 	if err == nil {
 		return identity.TokenRevoked.Because("the token was revoked")
@@ -264,19 +273,31 @@ func (s *Service) loadOwn(ctx context.Context, r identity.Reader, facts token.Fa
 	if !errors.Is(err, identity.NotFound) {
 		return err
 	}
-	return clientStands(ctx, r, facts.ClientID)
+	var client identity.Client
+	if live.program, client, err = clientStands(ctx, r, facts.ClientID); err != nil {
+		return err
+	}
+	if client.OrganisationID != facts.OrganisationID || client.DeviceID != facts.DeviceID {
+		return identity.TokenRevoked.Because("the client is another's now")
+	}
+	return nil
 }
 
-// clientStands refuses the tokens of a client that was removed or suspended; "" is none.
-func clientStands(ctx context.Context, r identity.Reader, id identity.ClientID) error {
+// clientStands refuses the tokens of a client that was removed or suspended; "" is none. Those of one whose organisation has ended are
+// refused by good, at that instant.
+func clientStands(ctx context.Context, r identity.Reader, id identity.ClientID) (program, identity.Client, error) {
 	if id == "" {
-		return nil
+		return program{}, identity.Client{}, nil
 	}
 	client, err := r.Client(ctx, id)
 	if errors.Is(err, identity.NotFound) || err == nil && !client.SuspendedAt.IsZero() {
-		return identity.TokenRevoked.Because("the client is gone")
+		return program{}, client, identity.TokenRevoked.Because("the client is gone")
 	}
-	return err
+	if err != nil || client.OrganisationID == "" {
+		return program{}, client, err
+	}
+	o, err := r.Organisation(ctx, client.OrganisationID) // the client would have gone with it
+	return program{o.ID, o.ExpiresAt}, client, err
 }
 
 // good judges what was read, at this instant.
@@ -289,6 +310,8 @@ func (s *Service) good(live *Live, kind identity.TokenKind, now time.Time) error
 		return identity.TokenInvalid.Because("not valid yet")
 	case !now.Before(facts.ExpiresAt):
 		return identity.TokenExpired.Because("the token has expired")
+	case !live.program.endsAt.IsZero() && !now.Before(live.program.endsAt):
+		return identity.TokenRevoked.Because("the client's organisation has ended")
 	case facts.SessionID == "":
 		return nil
 	case session.Door != facts.Door, session.SubjectID != facts.SubjectID:
@@ -341,7 +364,8 @@ func (s *Service) use(held *cached, now time.Time) {
 func (s *Service) Changed(changes []identity.Change) {
 	for _, c := range changes {
 		switch c.Kind {
-		case identity.SessionChanged, identity.SubjectChanged, identity.RevocationAdded, identity.ClientChanged:
+		case identity.SessionChanged, identity.SubjectChanged, identity.RevocationAdded, identity.ClientChanged,
+			identity.PolicyChanged: // of an organisation: when she ends
 			s.cache.forget(c.ID, s.Now())
 		case identity.EverythingChanged:
 			s.cache.forgetAll()
@@ -450,7 +474,7 @@ func (s *Service) held(key cacheKey) (*cached, bool) {
 	if s.cache.all.Load() > held.mark ||
 		s.cache.changedSince(string(l.Session.ID), held.mark) || s.cache.changedSince(string(l.Session.SubjectID), held.mark) ||
 		s.cache.changedSince(string(l.Session.ActorID), held.mark) || s.cache.changedSince(string(l.Session.OriginID), held.mark) || s.cache.changedSince(string(l.Token.ClientID), held.mark) ||
-		s.cache.changedSince(l.Token.ID, held.mark) {
+		s.cache.changedSince(string(l.program.organisation), held.mark) || s.cache.changedSince(l.Token.ID, held.mark) {
 		s.cache.tokens.Invalidate(key)
 		return nil, false
 	}

@@ -27,6 +27,10 @@ type Facts struct {
 	NotBefore  time.Time // zero: at once
 	ExpiresAt  time.Time
 
+	// Of a client's own token: whose program it is ("": the house's), and as which device of hers it signed in ("": none).
+	OrganisationID identity.OrganisationID
+	DeviceID       identity.DeviceID
+
 	// Opaque is the SHA-256 under which the store knows the token; all but Door is read from there.
 	Opaque []byte
 }

@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/grant"
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/token"
 	"gatehouse/internal/httpkit"
@@ -36,8 +37,8 @@ type Dialect struct {
 	Keys     Keys
 	Grants   *grant.Service
 	Sessions *session.Service
-	// Entitlements says what somebody may use by her organisation's licences; nil: nothing.
-	Entitlements func(context.Context, identity.SubjectID, identity.OrganisationID) ([]string, error)
+	// Entitlements says what somebody, or a device, may use by licences; nil: nothing.
+	Entitlements func(context.Context, licence.Holder) ([]string, error)
 	Now          func() time.Time
 	Rand         io.Reader
 	Origins      []string // of browsers that may call the door

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -97,6 +98,14 @@ func TestAccessTokens(t *testing.T) {
 	if _, c = claimsOf(t, hers.Access); c["sub"] != string(h.ada.ID) || c["sid"] == nil || c["auth_time"] == nil || c["amr"] == nil {
 		t.Errorf("claims %v", c)
 	}
+	for client, want := range map[string]struct{ device, entitlements string }{
+		"camera-1": {string(camera1), "[inference manager]"}, "camera-2": {string(camera2), "[manager]"}, "reports": {"<nil>", "[inference manager]"},
+	} {
+		_, got := h.ask(t, "/oauth2/token", client, own)
+		if _, c = claimsOf(t, got.Access); c["sub"] != client || c["org"] != string(acme) || fmt.Sprint(c["device"]) != want.device || fmt.Sprint(c["entitlements"]) != want.entitlements {
+			t.Errorf("%s: claims %v", client, c)
+		}
+	}
 }
 
 // A key that is not there yet is no reason to tell the client that it is wrong.
@@ -119,10 +128,13 @@ func TestAlgorithmNotReady(t *testing.T) {
 func TestOwnTokenNeedsNoStore(t *testing.T) {
 	h := newHouse(t)
 	form := url.Values{"grant_type": {"client_credentials"}}
-	h.ask(t, "/oauth2/token", "robot", form) // the client is in memory now
-	h.Grants.Store, h.Sessions.Store = nil, nil
-	if status, got := h.ask(t, "/oauth2/token", "robot", form); status != http.StatusOK || got.Access == "" {
-		t.Errorf("%d %+v", status, got)
+	for range 2 { // then the clients are in memory, and what the device may use
+		for _, client := range []string{"robot", "camera-1"} {
+			if status, got := h.ask(t, "/oauth2/token", client, form); status != http.StatusOK || got.Access == "" {
+				t.Errorf("%s: %d %+v", client, status, got)
+			}
+		}
+		h.Grants.Store, h.Sessions.Store, h.licences.Store = nil, nil, nil
 	}
 }
 

@@ -1,13 +1,16 @@
 package oidc_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"testing"
+	"time"
 
 	"gatehouse/internal/config"
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/grant"
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/core/token"
 	"gatehouse/internal/dialect/oidc"
@@ -22,10 +25,12 @@ const issuer = "http://gatehouse.test"
 // house is the door on a real core and a SQLite file. coretest's two doors stand for the other dialects.
 type house struct {
 	*coretest.Core
-	ring    *keys.Ring
-	door    *oidc.Dialect
-	handler http.Handler
-	ada     identity.Subject
+	ring *keys.Ring
+	door *oidc.Dialect
+	// licences say what devices and organisations may use.
+	licences *licence.Service
+	handler  http.Handler
+	ada      identity.Subject
 }
 
 func newHouse(t testing.TB) *house {
@@ -40,8 +45,10 @@ func newHouse(t testing.TB) *house {
 	if err := h.ring.Ensure(t.Context(), keys.ES256, keys.EdDSA); err != nil {
 		t.Fatal(err)
 	}
+	h.licences = &licence.Service{Store: store, Now: h.Clock.Now, Rand: coretest.SeededRand()}
+	store.OnCommit(h.licences.Changed)
 	h.door = &oidc.Dialect{
-		Issuer: issuer, Keys: h.ring, Grants: h.Grants, Sessions: h.Sessions, Now: h.Clock.Now, Rand: coretest.SeededRand(),
+		Issuer: issuer, Keys: h.ring, Grants: h.Grants, Sessions: h.Sessions, Entitlements: h.licences.Entitlements, Now: h.Clock.Now, Rand: coretest.SeededRand(),
 	}
 	h.Grants.Forms = []token.Form{coretest.Form(coretest.Door), coretest.Form(coretest.Lax), h.door.Form()}
 	observer := &httpkit.Observer{Log: slog.New(slog.DiscardHandler), Now: h.Clock.Now, Broken: func(w http.ResponseWriter, _ *http.Request) {
@@ -65,6 +72,9 @@ func (h *house) fill(t testing.TB) {
 	}
 	own, both := []string{"client_credentials"}, []string{"client_credentials", "refresh_token"}
 	h.Update(func(tx identity.Tx) error {
+		if err := programs(t.Context(), tx, now); err != nil {
+			return err
+		}
 		for _, c := range []identity.Client{
 			{ID: "robot", SecretHash: generated, Grants: both, Scopes: []string{"read", "write"}, Audiences: []string{"https://api.example.test"}},
 			{ID: "other", SecretHash: generated, Grants: both, Scopes: []string{"read"}},
@@ -76,6 +86,10 @@ func (h *house) fill(t testing.TB) {
 			{ID: "https://api.example.test", SecretHash: generated},
 			{ID: "app", Grants: both, Scopes: []string{"read", "write"}},
 			{ID: "gone", SecretHash: generated, Grants: both, SuspendedAt: now},
+			{ID: "camera-1", SecretHash: generated, Grants: both, Scopes: []string{"read"}, OrganisationID: acme, DeviceID: camera1},
+			{ID: "camera-2", SecretHash: generated, Grants: own, OrganisationID: acme, DeviceID: camera2},
+			{ID: "reports", SecretHash: generated, Grants: own, OrganisationID: acme},
+			{ID: "closing", SecretHash: generated, Grants: own, OrganisationID: closing},
 		} {
 			c.CreatedAt, c.UpdatedAt = now, now
 			if err := tx.CreateClient(t.Context(), c); err != nil {
@@ -85,6 +99,39 @@ func (h *house) fill(t testing.TB) {
 		return nil
 	})
 	h.ada = h.Person(func(s *identity.Subject, _ *identity.Credential) { s.Email = "ada@example.test" })
+}
+
+const (
+	acme, closing    identity.OrganisationID = "0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7aa1", "0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7aa2"
+	camera1, camera2 identity.DeviceID       = "0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7a01", "0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7a02"
+	forCamera1       identity.LicenceID      = "0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7ac1"
+)
+
+// programs makes an organisation with two devices, which may use "manager" both and "inference" the first, and one that ends in five
+// minutes.
+func programs(ctx context.Context, tx identity.Tx, now time.Time) error {
+	for _, o := range []identity.Organisation{{ID: acme, Key: "acme"}, {ID: closing, Key: "closing", ExpiresAt: now.Add(5 * time.Minute)}} {
+		if err := tx.CreateOrganisation(ctx, &o); err != nil {
+			return err
+		}
+	}
+	for _, id := range []identity.DeviceID{camera1, camera2} {
+		if err := tx.SaveDevice(ctx, identity.Device{ID: id, Key: string(id), OrganisationID: acme}); err != nil {
+			return err
+		}
+	}
+	for id, word := range map[identity.LicenceID]string{forCamera1: "inference", "0f4e7c1a-52a7-4c35-9a10-6d1b6f6f7ac2": "manager"} {
+		a := identity.Agreement{ID: identity.AgreementID(id), Key: word, Kind: "subscription", Provides: []string{word}, PublishedAt: now}
+		l := identity.Licence{ID: id, Key: word, Code: word, AgreementID: a.ID, OrganisationID: acme, StartsAt: now, Seats: 1}
+		if err := tx.SaveAgreement(ctx, a); err != nil {
+			return err
+		}
+		if err := tx.CreateLicence(ctx, l); err != nil {
+			return err
+		}
+	}
+	_, err := tx.TakeSeat(ctx, forCamera1, camera1, now)
+	return err
 }
 
 // session begins one at a door, as the sign-in of that door would.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/internal/core/licence"
 	"gatehouse/internal/core/token"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
@@ -31,7 +32,10 @@ type accessClaims struct {
 	AuthTime int64              `json:"auth_time,omitempty"`
 	AMR      []string           `json:"amr,omitempty"`
 	Actor    *actor             `json:"act,omitempty"`
-	// Entitlements are ours: what her organisation is licensed for. Left out where there is no room; introspection has all.
+	// Ours, of a client's own token: whose program it is, and as which device of hers it signed in.
+	Organisation identity.OrganisationID `json:"org,omitempty"`
+	Device       identity.DeviceID       `json:"device,omitempty"`
+	// Entitlements are ours: what her organisation, or the device, is licensed for. Left out where there is no room; introspection has all.
 	Entitlements []string `json:"entitlements,omitempty"`
 }
 
@@ -67,7 +71,11 @@ func (d *Dialect) audienceOf(client identity.Client) any {
 }
 
 // printOwn prints a client's own token. Nothing is stored: it is good until its end, or until its jti is revoked.
-func (d *Dialect) printOwn(client identity.Client, scope string, now, ends time.Time) (string, error) {
+func (d *Dialect) printOwn(ctx context.Context, client identity.Client, scope string, now, ends time.Time) (string, error) {
+	entitlements, err := d.entitlements(ctx, licence.Holder{OrganisationID: client.OrganisationID, DeviceID: client.DeviceID})
+	if err != nil {
+		return "", err
+	}
 	id, err := identity.NewID(now, d.Rand)
 	if err != nil {
 		return "", err
@@ -75,13 +83,14 @@ func (d *Dialect) printOwn(client identity.Client, scope string, now, ends time.
 	return d.Keys.Sign(signingAlg(client), accessType, &accessClaims{
 		Issuer: d.Issuer, Subject: string(client.ID), Audience: d.audienceOf(client), ClientID: client.ID,
 		Expires: ends.Unix(), IssuedAt: now.Unix(), ID: id, Scope: scope,
+		Organisation: client.OrganisationID, Device: client.DeviceID, Entitlements: inToken(entitlements),
 	})
 }
 
 // printAccess prints the access token of a session's generation. Every print of one generation has the same jti and times, so
 // that revoking one revokes its twin that answered a repeated request.
 func (d *Dialect) printAccess(ctx context.Context, client identity.Client, s *identity.Session, scope string, ends time.Time) (string, error) {
-	entitlements, err := d.entitlements(ctx, s)
+	entitlements, err := d.entitlements(ctx, licence.Holder{SubjectID: s.SubjectID, OrganisationID: s.OrganisationID})
 	if err != nil {
 		return "", err
 	}
@@ -93,11 +102,11 @@ func (d *Dialect) printAccess(ctx context.Context, client identity.Client, s *id
 	})
 }
 
-func (d *Dialect) entitlements(ctx context.Context, s *identity.Session) ([]string, error) {
-	if d.Entitlements == nil || s.SubjectID == "" {
+func (d *Dialect) entitlements(ctx context.Context, of licence.Holder) ([]string, error) {
+	if d.Entitlements == nil {
 		return nil, nil
 	}
-	return d.Entitlements(ctx, s.SubjectID, s.OrganisationID)
+	return d.Entitlements(ctx, of)
 }
 
 // maxEntitlements is the room that a token has for them, in bytes: it travels in a header of every request.
@@ -147,9 +156,11 @@ func (f form) Read(raw string) (token.Facts, error) {
 	switch {
 	case c.Session != "":
 		facts.SubjectID = identity.SubjectID(c.Subject)
+		return facts, nil
 	case c.Subject != string(c.ClientID):
 		return token.Facts{}, refused // a client's own token is about the client (RFC 9068, section 2.2)
 	}
+	facts.OrganisationID, facts.DeviceID = c.Organisation, c.Device
 	return facts, nil
 }
 

@@ -28,7 +28,10 @@ type introspection struct {
 	Issuer    string             `json:"iss,omitempty"`
 	ID        string             `json:"jti,omitempty"`
 	Session   identity.SessionID `json:"sid,omitempty"`
-	// Entitlements are ours: what the person's organisation is licensed for.
+	// Ours, of a client's own token: whose program it is, and as which device of hers it signed in.
+	Organisation identity.OrganisationID `json:"org,omitempty"`
+	Device       identity.DeviceID       `json:"device,omitempty"`
+	// Entitlements are ours: what the person's organisation, or the device, is licensed for.
 	Entitlements []string `json:"entitlements,omitempty"`
 	AuthTime     int64    `json:"auth_time,omitempty"`
 	AMR          []string `json:"amr,omitempty"`

@@ -76,6 +76,7 @@ func TestEveryStatementWalksAnIndex(t *testing.T) {
 			}
 			_, _ = r.Devices(ctx, org, "d", 1)
 		}
+		_, _ = r.ClientsOf(ctx, "o", "", "c", 1)
 		_, _ = r.Entitling(ctx, "o", "", time.Unix(1, 0))
 		_, _ = r.Entitling(ctx, "o", "d", time.Unix(1, 0))
 		for _, state := range []identity.MessageState{"", identity.MessageWaiting, identity.MessageSent, identity.MessageGivenUp} {

@@ -7,12 +7,13 @@ import (
 )
 
 const clientColumns = `id, name, secret_hash, grants, scopes, redirect_uris, audiences, signing_alg, attributes,
-	created_at, updated_at, suspended_at`
+	created_at, updated_at, suspended_at, COALESCE(organisation_id, ''), COALESCE(device_id, '')`
 
 func scanClient(r Rows, c *identity.Client) error {
 	return r.Scan((*string)(&c.ID), &c.Name, &c.SecretHash, (*wordList[string])(&c.Grants), (*wordList[string])(&c.Scopes),
 		(*wordList[string])(&c.RedirectURIs), (*wordList[string])(&c.Audiences), &c.SigningAlg,
-		(*doorAttributes)(&c.Attributes), at(&c.CreatedAt), at(&c.UpdatedAt), at(&c.SuspendedAt))
+		(*doorAttributes)(&c.Attributes), at(&c.CreatedAt), at(&c.UpdatedAt), at(&c.SuspendedAt),
+		(*string)(&c.OrganisationID), (*string)(&c.DeviceID))
 }
 
 func (r reader) Client(ctx context.Context, id identity.ClientID) (identity.Client, error) {
@@ -24,14 +25,25 @@ func (r reader) Clients(ctx context.Context, after identity.ClientID, limit int)
 		`SELECT `+clientColumns+` FROM clients WHERE id > $1 ORDER BY id LIMIT $2`, string(after), page(limit))
 }
 
+func (r reader) ClientsOf(ctx context.Context, org identity.OrganisationID, device identity.DeviceID, after identity.ClientID, limit int) ([]identity.Client, error) {
+	if device != "" {
+		return list(ctx, r.q, scanClient, `SELECT `+clientColumns+` FROM clients WHERE device_id = $1 AND id > $2 ORDER BY id LIMIT $3`,
+			string(device), string(after), page(limit))
+	}
+	return list(ctx, r.q, scanClient, `SELECT `+clientColumns+` FROM clients WHERE organisation_id = $1 AND id > $2 ORDER BY id LIMIT $3`,
+		string(org), string(after), page(limit))
+}
+
 func (t *tx) CreateClient(ctx context.Context, c identity.Client) error {
 	attrs, err := attributes(c.Attributes)
 	if err != nil {
 		return err
 	}
-	_, err = exec(ctx, t.q, `INSERT INTO clients (`+clientColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+	_, err = exec(ctx, t.q, `INSERT INTO clients (id, name, secret_hash, grants, scopes, redirect_uris, audiences, signing_alg, attributes,
+		created_at, updated_at, suspended_at, organisation_id, device_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULLIF($13, ''), NULLIF($14, ''))`,
 		string(c.ID), c.Name, c.SecretHash, words(c.Grants), words(c.Scopes), words(c.RedirectURIs), words(c.Audiences),
-		c.SigningAlg, attrs, micros(c.CreatedAt), micros(c.UpdatedAt), micros(c.SuspendedAt))
+		c.SigningAlg, attrs, micros(c.CreatedAt), micros(c.UpdatedAt), micros(c.SuspendedAt), string(c.OrganisationID), string(c.DeviceID))
 	return err
 }
 
@@ -41,9 +53,10 @@ func (t *tx) UpdateClient(ctx context.Context, c identity.Client) error {
 		return err
 	}
 	return affect(ctx, t.q, `UPDATE clients SET name = $2, secret_hash = $3, grants = $4, scopes = $5, redirect_uris = $6,
-		audiences = $7, signing_alg = $8, attributes = $9, updated_at = $10, suspended_at = $11 WHERE id = $1`,
+		audiences = $7, signing_alg = $8, attributes = $9, updated_at = $10, suspended_at = $11,
+		organisation_id = NULLIF($12, ''), device_id = NULLIF($13, '') WHERE id = $1`,
 		string(c.ID), c.Name, c.SecretHash, words(c.Grants), words(c.Scopes), words(c.RedirectURIs), words(c.Audiences),
-		c.SigningAlg, attrs, micros(c.UpdatedAt), micros(c.SuspendedAt))
+		c.SigningAlg, attrs, micros(c.UpdatedAt), micros(c.SuspendedAt), string(c.OrganisationID), string(c.DeviceID))
 }
 
 func (t *tx) DeleteClient(ctx context.Context, id identity.ClientID) error {

@@ -745,19 +745,74 @@ func TestTickets(t *testing.T) {
 func TestClients(t *testing.T) {
 	EachEngine(t, func(t *testing.T, store identity.Store) {
 		ctx := t.Context()
-		c := filled[identity.Client](t)
+		device := func() identity.Device {
+			d := identity.Device{ID: identity.DeviceID(newID()), OrganisationID: organisation(t, store), CreatedAt: epoch, UpdatedAt: epoch}
+			d.Key = string(d.ID)
+			update(t, store, func(tx identity.Tx) error { return tx.SaveDevice(ctx, d) })
+			return d
+		}
+		c, d := filled[identity.Client](t), device()
+		c.OrganisationID, c.DeviceID = d.OrganisationID, d.ID
 		update(t, store, func(tx identity.Tx) error { return tx.CreateClient(ctx, c) })
 		get := func(r identity.Reader) (identity.Client, error) { return r.Client(ctx, c.ID) }
 		same(t, read(t, store, get), c)
 		refused(t, store, identity.Conflict, func(tx identity.Tx) error { return tx.CreateClient(ctx, c) })
 		changed := filled[identity.Client](t)
 		changed.ID, changed.CreatedAt, changed.Scopes = c.ID, c.CreatedAt, nil
+		refused(t, store, identity.Conflict, func(tx identity.Tx) error { return tx.UpdateClient(ctx, changed) }) // of nobody's organisation
+		other := device()
+		changed.OrganisationID, changed.DeviceID = other.OrganisationID, other.ID
+		update(t, store, func(tx identity.Tx) error { return tx.UpdateClient(ctx, changed) })
+		same(t, read(t, store, get), changed)
+		changed.OrganisationID, changed.DeviceID = "", ""
 		update(t, store, func(tx identity.Tx) error { return tx.UpdateClient(ctx, changed) })
 		same(t, read(t, store, get), changed)
 		update(t, store, func(tx identity.Tx) error { return tx.DeleteClient(ctx, c.ID) })
 		absent(t, store, get)
 		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.DeleteClient(ctx, c.ID) })
 		refused(t, store, identity.NotFound, func(tx identity.Tx) error { return tx.UpdateClient(ctx, c) })
+	})
+}
+
+// A client goes with what it is bound to, whoever deletes that: it never passes for more than it was.
+func TestClientsGoWithWhatTheyAreBoundTo(t *testing.T) {
+	EachEngine(t, func(t *testing.T, store identity.Store) {
+		ctx := t.Context()
+		acme, other := organisation(t, store), organisation(t, store)
+		one, two := identity.Device{ID: "d1", Key: "d1", OrganisationID: acme}, identity.Device{ID: "d2", Key: "d2", OrganisationID: acme}
+		update(t, store, func(tx identity.Tx) error {
+			if err := firstError(func() error { return tx.SaveDevice(ctx, one) }, func() error { return tx.SaveDevice(ctx, two) }); err != nil {
+				return err
+			}
+			for _, c := range []identity.Client{
+				{ID: "house"}, {ID: "acme", OrganisationID: acme}, {ID: "one", OrganisationID: acme, DeviceID: one.ID}, {ID: "one more", OrganisationID: acme, DeviceID: one.ID},
+				{ID: "two", OrganisationID: acme, DeviceID: two.ID}, {ID: "other", OrganisationID: other},
+			} {
+				if err := tx.CreateClient(ctx, c); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		of := func(org identity.OrganisationID, device identity.DeviceID, after identity.ClientID, limit int, want ...identity.ClientID) {
+			t.Helper()
+			got := []identity.ClientID{}
+			for _, c := range read(t, store, func(r identity.Reader) ([]identity.Client, error) { return r.ClientsOf(ctx, org, device, after, limit) }) {
+				got = append(got, c.ID)
+			}
+			same(t, got, append([]identity.ClientID{}, want...))
+		}
+		of(acme, "", "", 10, "acme", "one", "one more", "two")
+		of(acme, "", "acme", 2, "one", "one more")
+		of(acme, one.ID, "", 10, "one", "one more")
+		of("", one.ID, "one", 10, "one more")
+		of(other, "", "", 10, "other")
+		of("", "", "", 10)
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteDevice(ctx, one.ID) })
+		of(acme, "", "", 10, "acme", "two")
+		update(t, store, func(tx identity.Tx) error { return tx.DeleteOrganisation(ctx, acme) })
+		of(acme, "", "", 10)
+		same(t, len(read(t, store, func(r identity.Reader) ([]identity.Client, error) { return r.Clients(ctx, "", 10) })), 2)
 	})
 }
 

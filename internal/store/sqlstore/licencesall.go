@@ -16,7 +16,7 @@ import (
 // with an empty text behind it), and what is looked up for each of a million rows is a LEFT JOIN: SQLite keeps to its order, and
 // PostgreSQL hashes its smaller side.
 
-// fewLicences are sorted as they come: reading this many rows costs less than walking an index of all.
+// fewLicences are sorted as they come: reading this many rows costs less than walking an index of all. A variable for tests.
 var fewLicences int64 = 10_000
 
 // allLicences is a list over all organisations, or a stretch of it that its order was narrowed down to.
@@ -119,10 +119,12 @@ func (a allLicences) ids(order []identity.LicenceOrder, offset, limit int64) ([]
 		a.few = n <= fewLicences
 	}
 	switch {
-	case len(order) == 0 && a.filter.Text == "" && !a.few:
+	case a.filter.Text != "" || a.few: // no index helps, or none is needed
+		return a.sorted(order, offset, limit)
+	case len(order) == 0:
 		q := a.query(len(a.dates) == 0)
 		return list(a.ctx, a.q, scanID, `SELECT l.id FROM `+q.text()+` ORDER BY l.id`+q.page(offset, limit), q.args...)
-	case len(order) == 0 || a.filter.Text != "" || a.few || len(a.dates) > 0, order[0].By == identity.ByLicenceCode && filtered:
+	case len(a.dates) > 0 || filtered && order[0].By == identity.ByLicenceCode:
 		return a.sorted(order, offset, limit)
 	case order[0].By == identity.ByAgreementName:
 		return a.nextAgreement(order, offset, limit)

@@ -140,6 +140,10 @@ func (a allLicences) ids(order []identity.LicenceOrder, offset, limit int64) ([]
 func (a allLicences) sorted(order []identity.LicenceOrder, offset, limit int64) ([]identity.LicenceID, error) {
 	var by []string
 	q := a.query(a.few)
+	if a.filter.Text != "" {
+		// The same for every row, which PostgreSQL cannot know: it would sort all licences before it looks for the text.
+		by = append(by, `COALESCE(s.id = '', FALSE)`)
+	}
 	for _, o := range order {
 		switch column := licenceOrder[o.By]; {
 		case o.By == identity.ByAgreementName:

@@ -41,6 +41,7 @@ type faulty struct {
 	calls  int
 	fired  bool
 	writes atomic.Int64              // of the rows that sign-in and recovery write
+	looks  atomic.Int64              // reads
 	refuse func(identity.Event) bool // audit rows that cannot be written; nil: none
 }
 
@@ -76,6 +77,7 @@ func (f *faulty) next() (how, bool) {
 
 // read fails the n-th read.
 func (f *faulty) read() error {
+	f.looks.Add(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.at == 0 || f.how != within {
@@ -206,6 +208,42 @@ func (x reads) APIKeyByHash(ctx context.Context, hash []byte) (identity.APIKey, 
 
 func (x reads) Client(ctx context.Context, id identity.ClientID) (identity.Client, error) {
 	return one(x.f, func() (identity.Client, error) { return x.r.Client(ctx, id) })
+}
+
+func (x reads) Licence(ctx context.Context, id identity.LicenceID) (identity.Licence, error) {
+	return one(x.f, func() (identity.Licence, error) { return x.r.Licence(ctx, id) })
+}
+
+func (x reads) LicenceOf(ctx context.Context, org identity.OrganisationID, id identity.LicenceID) (identity.Licence, error) {
+	return one(x.f, func() (identity.Licence, error) { return x.r.LicenceOf(ctx, org, id) })
+}
+
+func (x reads) Licences(ctx context.Context, filter identity.LicenceFilter) ([]identity.Licence, error) {
+	return one(x.f, func() ([]identity.Licence, error) { return x.r.Licences(ctx, filter) })
+}
+
+func (x reads) CountLicences(ctx context.Context, filter identity.LicenceFilter) (int, error) {
+	return one(x.f, func() (int, error) { return x.r.CountLicences(ctx, filter) })
+}
+
+func (x reads) Agreement(ctx context.Context, id identity.AgreementID) (identity.Agreement, error) {
+	return one(x.f, func() (identity.Agreement, error) { return x.r.Agreement(ctx, id) })
+}
+
+func (x reads) Device(ctx context.Context, id identity.DeviceID) (identity.Device, error) {
+	return one(x.f, func() (identity.Device, error) { return x.r.Device(ctx, id) })
+}
+
+func (x reads) DevicesOfLicence(ctx context.Context, id identity.LicenceID) ([]identity.Device, error) {
+	return one(x.f, func() ([]identity.Device, error) { return x.r.DevicesOfLicence(ctx, id) })
+}
+
+func (x reads) OrganisationsByID(ctx context.Context, ids []identity.OrganisationID) ([]identity.Organisation, error) {
+	return one(x.f, func() ([]identity.Organisation, error) { return x.r.OrganisationsByID(ctx, ids) })
+}
+
+func (x reads) SubjectsByID(ctx context.Context, ids []identity.SubjectID) ([]identity.Subject, error) {
+	return one(x.f, func() ([]identity.Subject, error) { return x.r.SubjectsByID(ctx, ids) })
 }
 
 // The boxes keep what they hold one step further away, so that the methods above win.

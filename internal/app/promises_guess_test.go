@@ -183,27 +183,43 @@ type seen struct {
 	header         string
 	body           string
 	calls          int   // of the store
+	looks          int64 // at what is in it
 	writes         int64 // of rows in it
 	hashes, checks int64
+}
+
+// watched is a house whose answers are looked at together with the work behind them.
+func watched(t *testing.T, store identity.Store) (*house, func(request) seen) {
+	t.Helper()
+	f := &faulty{Store: store}
+	h := newHouse(t, apptest.Options{Store: f})
+	work := &hasher{Hasher: h.Passwords.Hasher}
+	h.Passwords.Hasher = work
+	return h, func(in request) seen {
+		f.arm(0, before)
+		hashes, checks, writes, looks := work.hashes.Load(), work.checks.Load(), f.writes.Load(), f.looks.Load()
+		a := h.send(in)
+		_, calls := f.disarm()
+		a.header.Del("X-Request-Id")
+		body := strings.ReplaceAll(a.body, fmt.Sprint(h.Clock.Now().UnixMilli()), "now")
+		return seen{
+			a.status, fmt.Sprint(a.header), body, calls, f.looks.Load() - looks, f.writes.Load() - writes, work.hashes.Load() - hashes, work.checks.Load() - checks,
+		}
+	}
 }
 
 // Who asks with a login of somebody, and who asks with one of nobody, read the same bytes and cause the same work (P8): at every
 // door, for a wrong password, for a locked login, and for a forgotten password.
 func TestNobodyLearnsWhoIsThere(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
-		f := &faulty{Store: store}
-		h := newHouse(t, apptest.Options{Store: f})
-		work := &hasher{Hasher: h.Passwords.Hasher}
-		h.Passwords.Hasher = work
-		look := func(in request) seen {
-			f.arm(0, before)
-			hashes, checks, writes := work.hashes.Load(), work.checks.Load(), f.writes.Load()
-			a := h.send(in)
-			_, calls := f.disarm()
-			a.header.Del("X-Request-Id")
-			body := strings.ReplaceAll(a.body, fmt.Sprint(h.Clock.Now().UnixMilli()), "now")
-			return seen{a.status, fmt.Sprint(a.header), body, calls, f.writes.Load() - writes, work.hashes.Load() - hashes, work.checks.Load() - checks}
-		}
+		h, look := watched(t, store)
+		look = func(look func(request) seen) func(request) seen {
+			return func(in request) seen {
+				s := look(in)
+				s.looks = 0 // more of somebody, but each is a thousandth of the hash beside it
+				return s
+			}
+		}(look)
 		sends := map[string]func(login string) request{
 			"forgotten password": func(login string) request {
 				return request{method: "POST", target: "/auth/authenticate/forgot-password", body: object("Email", login)}
@@ -236,6 +252,50 @@ func TestNobodyLearnsWhoIsThere(t *testing.T) {
 					if got := look(send(login)); got != unknown[round] {
 						t.Errorf("%s, %s, try %d:\n%+v\nof nobody\n%+v", name, kind, round+1, got, unknown[round])
 					}
+				}
+			}
+		}
+	})
+}
+
+// Another organisation's licence and device answer as ones that nobody has, and cause the same work (P8): with every parameter, for
+// members and for a superadmin who acts for one.
+func TestNobodyLearnsOfLicences(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h, look := watched(t, store)
+		const noLicence, noDevice = "01a0f000-0000-7000-8000-00000000dead", "01a0e000-0000-7000-8000-00000000dead"
+		actingFor := func(org identity.OrganisationID) [][2]string {
+			return [][2]string{{"X-Act-As-Kind", "organization"}, {"X-Act-As-ID", string(org)}}
+		}
+		for _, caller := range []struct {
+			login            string
+			header           [][2]string
+			licence, another string
+			device           string
+		}{
+			{"eve@works.test", nil, licenceOfWorks, licenceOfAcme, boxOfAcme},
+			{"eve@works.test", actingFor(works), licenceOfWorks, licenceOfAcme, boxOfAcme},
+			{"root@example.test", actingFor(works), licenceOfWorks, licenceOfAcme, boxOfAcme},
+			{"ada@example.test", nil, licenceOfAcme, licenceOfWorks, boxOfWorks},
+		} {
+			token := h.print(t, nxAccess, caller.login)
+			get := func(target string) request {
+				return request{method: "GET", target: target, bearer: token, header: caller.header}
+			}
+			h.must(t, get("/auth/license/"+caller.licence)) // who she is, is in memory from here on
+			for _, tt := range []struct{ target, another, none string }{
+				{"/auth/license/%s", caller.another, noLicence},
+				{"/auth/licences/%s/document", caller.another, noLicence},
+				{"/auth/licences/%s/document?Device=" + boxOfAcme, caller.another, noLicence},
+				{"/auth/licences/" + caller.licence + "/document?Device=%s", caller.device, noDevice},
+				{"/auth/licenses?Device=%s", caller.device, noDevice},
+				{"/auth/licenses?q=edge&Kind=subscription&Agreement=Edge%%20Pro&OrderBy=ExpiresAt&Device=%s", caller.device, noDevice},
+				{"/auth/licenses?q=%s", caller.another, noLicence},
+				{"/auth/licenses?Agreement=%s", caller.another, noLicence},
+			} {
+				theirs, nobodys := look(get(fmt.Sprintf(tt.target, tt.another))), look(get(fmt.Sprintf(tt.target, tt.none)))
+				if theirs != nobodys || theirs.calls == 0 || theirs.looks == 0 {
+					t.Errorf("%s %v, %s:\n%+v\nof nobody\n%+v", caller.login, caller.header, tt.target, theirs, nobodys)
 				}
 			}
 		}

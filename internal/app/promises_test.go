@@ -61,6 +61,7 @@ const (
 	licenceOfWorks                    = "01a0f000-0000-7000-8000-0000000000b1"
 	boxOfAcme                         = "01a0e000-0000-7000-8000-0000000000a1"
 	tillOfAcme                        = "01a0e000-0000-7000-8000-0000000000a2"
+	boxOfWorks                        = "01a0e000-0000-7000-8000-0000000000b1"
 
 	acme  identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000a1"
 	works identity.OrganisationID = "01a0b000-0000-7000-8000-0000000000b1"
@@ -110,9 +111,10 @@ agreements:
 devices:
   - {key: box, id: ` + boxOfAcme + `, organisation: acme}
   - {key: till, id: ` + tillOfAcme + `, organisation: acme}
+  - {key: case, id: ` + boxOfWorks + `, organisation: works}
 licences:
   - {key: ours, id: ` + licenceOfAcme + `, agreement: edge-pro, organisation: acme, provider: works, device: box, starts_at: 2025-01-01, expires_at: 2040-01-01}
-  - {key: theirs, id: ` + licenceOfWorks + `, agreement: edge-pro, organisation: works, starts_at: 2025-01-01}
+  - {key: theirs, id: ` + licenceOfWorks + `, agreement: edge-pro, organisation: works, device: case, starts_at: 2025-01-01}
 `
 
 // house is a whole house with that world. Limits on the number of calls are off, but where a test is about them.

@@ -37,6 +37,7 @@ organisations: [{key: acme, name: ACME, sites: [{key: berlin, name: BERLIN}]}]
 subjects:
   - {email: ada@example.test, name: Ada, password: "correct horse battery", memberships: [{organisation: acme}]}
   - {email: op@example.test, name: Op, password: "correct horse battery", openwifi: {role: admin}}
+  - {email: root@example.test, name: Root, password: "correct horse battery", superadmin: true}
 clients:
   - {id: fixstreamapp, secret: fixstream, grants: [password, refresh_token], scopes: [read, write, trust]}
 `
@@ -130,9 +131,13 @@ func (s *served) tokens(tb testing.TB) map[string]string {
 		tb.Fatal(err)
 	}
 	text := func(v any) string { t, _ := v.(string); return t }
+	signIn := func(login string) string {
+		return text(s.post(tb, "/auth/authenticate/signin", js, `{"Username":"`+login+`","Password":"correct horse battery","KeepLoggedIn":true}`)["AccessToken"])
+	}
 	return map[string]string{
 		"insights": text(s.post(tb, "/oauth/token", form, "grant_type=password&username=ada@example.test&password=correct+horse+battery&client_id=fixstreamapp&client_secret=fixstream")["access_token"]),
-		"nx":       text(s.post(tb, "/auth/authenticate/signin", js, `{"Username":"ada@example.test","Password":"correct horse battery","KeepLoggedIn":true}`)["AccessToken"]),
+		"nx":       signIn("ada@example.test"),
+		"nx root":  signIn("root@example.test"),
 		"titan":    text(data["token"]),
 		"openwifi": text(s.post(tb, "/api/v1/oauth2", js, `{"userId":"op@example.test","password":"correct horse battery"}`)["access_token"]),
 		"oidc":     text(granted["access_token"]),

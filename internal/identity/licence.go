@@ -125,13 +125,9 @@ type LicenceOrder struct {
 	Descending bool
 }
 
-// LicenceWindow is how many licences a list over all organisations looks at: the newest. Such a list has to cost the same however
-// many there are, and nothing but an organisation narrows them down enough for every filter and order.
-const LicenceWindow = 10_000
-
 // LicenceFilter chooses licences. Whatever is empty does not filter.
 type LicenceFilter struct {
-	OrganisationID OrganisationID // "": those of all, see LicenceWindow
+	OrganisationID OrganisationID // "": those of all
 	Text           string         // part of the agreement's name, the code or the provider's name, without regard to case
 	DeviceID       DeviceID
 	Kind           string         // the agreement's, without regard to case

@@ -56,8 +56,7 @@ func scope(ctx context.Context, r identity.Reader, v Viewer) (org identity.Organ
 // maxText is the longest text, in bytes, that a name could have as its part, and that SQLite takes for a pattern.
 const maxText = 4 << 10
 
-// List gives a page of what the viewer may see, without an order by the latest start. Over all organisations it looks at the newest
-// identity.LicenceWindow licences.
+// List gives a page of what the viewer may see, without an order by the latest start.
 func (s *Service) List(ctx context.Context, v Viewer, f identity.LicenceFilter) (Page, error) {
 	if len(f.Order) == 0 {
 		f.Order = []identity.LicenceOrder{{By: identity.ByStart, Descending: true}}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gatehouse/internal/identity"
@@ -92,6 +93,7 @@ func open(ctx context.Context, o Options) (*engine, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "gatehouse"
 	}
+	config.AfterConnect = interpret
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, unreachable(config.ConnConfig, err)
@@ -107,6 +109,17 @@ func open(ctx context.Context, o Options) (*engine, error) {
 	}
 	e.feed = newFeed(pool, config.ConnConfig, schema)
 	return e, nil
+}
+
+// interpret has the server run plans as they are. A plan with a scan that is off counts as very expensive, so that the server would
+// compile it, which takes longer than running it. What is no PostgreSQL may not know the setting.
+func interpret(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "set jit = off")
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == undefinedObject {
+		return nil
+	}
+	return err
 }
 
 func unreachable(config *pgx.ConnConfig, err error) error {

@@ -46,6 +46,11 @@ func (t *transaction) Query(ctx context.Context, query string, args ...any) (sql
 	return rows{r, t}, nil
 }
 
+// QueryLong is Query, which heeds its context.
+func (t *transaction) QueryLong(ctx context.Context, query string, args ...any) (sqlstore.Rows, error) {
+	return t.Query(ctx, query, args...)
+}
+
 func (t *transaction) ready() error {
 	if t.tx == nil {
 		return errDone
@@ -93,6 +98,7 @@ const (
 	deadlockDetected     = "40P01"
 	readOnlyTransaction  = "25006" // a standby, or a server told so
 	queryCanceled        = "57014"
+	undefinedObject      = "42704"
 )
 
 // translate gives an error its Kind.

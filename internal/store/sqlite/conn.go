@@ -16,7 +16,8 @@ import (
 //
 // It stands on the driver, not on database/sql, whose pool, locks and argument checks cost a third of a point read.
 // Statements run without the caller's context: each is one short walk along an index, and the driver would start a
-// goroutine for every one to watch a context that can end. Waiting happens outside, where contexts are heeded.
+// goroutine for every one to watch a context that can end. Waiting happens outside, where contexts are heeded. The few
+// that may read a whole table (QueryLong) are interrupted when their caller has gone: they would hold a reader for nobody.
 type conn struct {
 	raw        driver.Conn
 	statements map[string]*statement
@@ -108,6 +109,10 @@ func (c *conn) exec(query string, args ...any) (int64, error) {
 }
 
 func (c *conn) query(query string, args ...any) (*rows, error) {
+	return c.queryUntil(context.Background(), query, args...)
+}
+
+func (c *conn) queryUntil(ctx context.Context, query string, args ...any) (*rows, error) {
 	s, err := c.prepare(query)
 	if err != nil {
 		return nil, err
@@ -115,7 +120,7 @@ func (c *conn) query(query string, args ...any) (*rows, error) {
 	if err := s.bind(args); err != nil {
 		return nil, err
 	}
-	found, err := s.prepared.QueryContext(context.Background(), s.args)
+	found, err := s.prepared.QueryContext(ctx, s.args)
 	if err != nil {
 		return nil, err
 	}
@@ -224,10 +229,19 @@ func (t *transaction) Exec(ctx context.Context, query string, args ...any) (int6
 }
 
 func (t *transaction) Query(ctx context.Context, query string, args ...any) (sqlstore.Rows, error) {
+	return t.query(ctx, context.Background(), query, args)
+}
+
+func (t *transaction) QueryLong(ctx context.Context, query string, args ...any) (sqlstore.Rows, error) {
+	return t.query(ctx, ctx, query, args)
+}
+
+// query begins while ctx lasts and is interrupted when until ends.
+func (t *transaction) query(ctx, until context.Context, query string, args []any) (sqlstore.Rows, error) {
 	if err := t.ready(ctx); err != nil {
 		return nil, err
 	}
-	r, err := t.conn.query(query, args...)
+	r, err := t.conn.queryUntil(until, query, args...)
 	if err != nil {
 		return nil, t.fail(err)
 	}

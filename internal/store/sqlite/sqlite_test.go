@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"gatehouse/internal/identity"
 	"gatehouse/internal/store/sqlstore"
@@ -200,6 +201,29 @@ func TestTransactionEnds(t *testing.T) {
 	})
 	if err == nil {
 		t.Error("a view wrote")
+	}
+}
+
+// A long statement ends when its caller has gone, and the connection goes on.
+func TestLongQueryEndsWithItsCaller(t *testing.T) {
+	e := openEngine(t, t.TempDir())
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := e.View(t.Context(), func(q sqlstore.Querier) error {
+		r, err := q.QueryLong(ctx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n`)
+		if err == nil {
+			r.Close()
+		}
+		return err
+	})
+	if !errors.Is(err, identity.Unavailable) {
+		t.Errorf("a query without an end: %v", err)
+	}
+	if idle := len(e.readers.idle); idle != 1 {
+		t.Errorf("%d idle readers", idle)
+	}
+	if err := e.Ping(t.Context()); err != nil {
+		t.Errorf("the reader after it: %v", err)
 	}
 }
 

@@ -28,6 +28,8 @@ type Querier interface {
 	Exec(ctx context.Context, query string, args ...any) (changed int64, err error)
 	// Query runs a statement that gives rows, which must be closed before the next statement.
 	Query(ctx context.Context, query string, args ...any) (Rows, error)
+	// QueryLong is Query for a statement that may read a whole table. It ends when ctx does.
+	QueryLong(ctx context.Context, query string, args ...any) (Rows, error)
 }
 
 // Rows are the answer to a query. Scan takes *string, *int64, *int, *[]byte and sql.Scanner.

@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,7 +113,8 @@ const (
 	agreementName = `(SELECT a.name_folded FROM agreements a WHERE a.id = l.agreement_id)`
 	agreementKind = `(SELECT a.kind_folded FROM agreements a WHERE a.id = l.agreement_id)`
 	// A version before 0004 wrote no folded name.
-	providerName = `(SELECT COALESCE(NULLIF(p.name_folded, ''), LOWER(p.name)) FROM organisations p WHERE p.id = l.provider_id)`
+	organisationName = `COALESCE(NULLIF(p.name_folded, ''), LOWER(p.name))`
+	providerName     = `(SELECT ` + organisationName + ` FROM organisations p WHERE p.id = l.provider_id)`
 )
 
 // licenceOrder is what each thing to order by is in SQL, and whether a licence may lack it.
@@ -125,9 +128,9 @@ var licenceOrder = map[identity.LicenceColumn]struct {
 	identity.ByExpiry:        {column: `l.expires_at`, lacks: `(l.expires_at = 0)`},
 }
 
-// licenceQuery is what Licences and CountLicences share: an organisation's rows are found by the key of the table, which begins with
-// it, and filtered and sorted as they come. So are the newest of all organisations', where none is named.
+// licenceQuery is what a list and its count share.
 type licenceQuery struct {
+	with  string
 	from  string
 	where []string
 	args  []any
@@ -138,20 +141,34 @@ func (q *licenceQuery) arg(v any) string {
 	return "$" + strconv.Itoa(len(q.args))
 }
 
+func (q *licenceQuery) text() string {
+	if len(q.where) == 0 {
+		return q.from
+	}
+	return q.from + ` WHERE ` + strings.Join(q.where, ` AND `)
+}
+
+func (q *licenceQuery) page(offset, limit int64) string {
+	text := ` LIMIT ` + q.arg(limit)
+	if offset > 0 {
+		text += ` OFFSET ` + q.arg(offset)
+	}
+	return text
+}
+
+// licencesBy is a list of an organisation's licences or a device's, filtered and sorted as they come. The organisation's are found by
+// the key of the table, which begins with it.
 func licencesBy(f identity.LicenceFilter) *licenceQuery {
-	q := &licenceQuery{}
+	q := &licenceQuery{from: `licences l`}
 	switch {
-	case f.OrganisationID != "":
-		q.from = `licences l`
-		q.where = append(q.where, `l.organisation_id = `+q.arg(string(f.OrganisationID)))
-		if f.DeviceID != "" {
-			q.where = append(q.where, `EXISTS (SELECT 1 FROM licence_devices d WHERE d.licence_id = l.id AND d.device_id = `+q.arg(string(f.DeviceID))+`)`)
-		}
+	case f.OrganisationID == "":
+		q.from = `licence_devices d CROSS JOIN licences l` // SQLite keeps to the order of a CROSS JOIN
+		q.where = append(q.where, `d.device_id = `+q.arg(string(f.DeviceID)), `l.id = d.licence_id`)
 	case f.DeviceID != "":
-		q.from = `(SELECT x.* FROM licence_devices d JOIN licences x ON x.id = d.licence_id WHERE d.device_id = ` + q.arg(string(f.DeviceID)) +
-			` LIMIT ` + q.arg(int64(identity.LicenceWindow)) + `) l`
+		q.where = append(q.where, `l.organisation_id = `+q.arg(string(f.OrganisationID)),
+			`EXISTS (SELECT 1 FROM licence_devices d WHERE d.licence_id = l.id AND d.device_id = `+q.arg(string(f.DeviceID))+`)`)
 	default:
-		q.from = `(SELECT * FROM licences ORDER BY created_at DESC, id DESC LIMIT ` + q.arg(int64(identity.LicenceWindow)) + `) l`
+		q.where = append(q.where, `l.organisation_id = `+q.arg(string(f.OrganisationID)))
 	}
 	if f.Text != "" {
 		text := q.arg(fold(f.Text))
@@ -167,43 +184,85 @@ func licencesBy(f identity.LicenceFilter) *licenceQuery {
 	return q
 }
 
-func (q *licenceQuery) text() string {
-	if len(q.where) == 0 {
-		return q.from
+// ordered leaves out what decides nothing: a second mention, and whatever follows the code, which no two licences share.
+func ordered(all []identity.LicenceOrder) ([]identity.LicenceOrder, error) {
+	var order []identity.LicenceOrder
+	decided := false
+	for _, o := range all {
+		if _, known := licenceOrder[o.By]; !known {
+			return nil, identity.Invalid.In("order", "names nothing that licences are ordered by")
+		}
+		if !decided && !slices.ContainsFunc(order, func(v identity.LicenceOrder) bool { return v.By == o.By }) {
+			order = append(order, o)
+		}
+		decided = decided || o.By == identity.ByLicenceCode
 	}
-	return q.from + ` WHERE ` + strings.Join(q.where, ` AND `)
+	return order, nil
 }
 
 func (r reader) Licences(ctx context.Context, f identity.LicenceFilter) ([]identity.Licence, error) {
-	var order []string
-	for _, o := range f.Order {
-		by, known := licenceOrder[o.By]
-		if !known {
-			return nil, identity.Invalid.In("order", "names nothing that licences are ordered by")
+	order, err := ordered(f.Order)
+	if err != nil {
+		return nil, err
+	}
+	limit := page(f.Limit)
+	if f.OrganisationID == "" && f.DeviceID == "" {
+		if checkText([]any{f.Text, f.Kind, f.Agreement}) != nil || f.Offset > math.MaxInt64-limit {
+			return nil, nil // no row can match, or stand there
 		}
-		if by.lacks != "" {
-			order = append(order, by.lacks)
+		ids, err := r.allLicences(ctx, f).ids(order, f.Offset, limit)
+		if err != nil {
+			return nil, err
 		}
-		if o.Descending {
-			by.column += ` DESC`
+		return r.licencesByID(ctx, ids)
+	}
+	var by []string
+	for _, o := range order {
+		column := licenceOrder[o.By]
+		if column.lacks != "" {
+			by = append(by, column.lacks)
 		}
-		order = append(order, by.column)
+		by = append(by, column.column+direction(o))
 	}
 	q := licencesBy(f)
-	query := `SELECT ` + licenceColumns + ` FROM ` + q.text() + ` ORDER BY ` + strings.Join(append(order, `l.id`), `, `) + ` LIMIT ` + q.arg(page(f.Limit))
-	if f.Offset > 0 {
-		query += ` OFFSET ` + q.arg(f.Offset)
-	}
-	return list(ctx, r.q, scanLicence, query, q.args...)
+	return list(ctx, r.q, scanLicence, `SELECT `+licenceColumns+` FROM `+q.text()+` ORDER BY `+strings.Join(append(by, `l.id`), `, `)+q.page(f.Offset, limit), q.args...)
 }
 
 func (r reader) CountLicences(ctx context.Context, f identity.LicenceFilter) (int, error) {
-	q := licencesBy(f)
-	if checkText(q.args) != nil {
+	if checkText([]any{string(f.OrganisationID), string(f.DeviceID), f.Text, f.Kind, f.Agreement}) != nil {
 		return 0, nil // no row can match
 	}
+	if f.OrganisationID == "" && f.DeviceID == "" {
+		n, err := r.allLicences(ctx, f).count()
+		return int(n), err
+	}
+	q := licencesBy(f)
 	n, err := one(ctx, r.q, scanInt, `SELECT COUNT(*) FROM `+q.text(), q.args...)
 	return int(n), err
+}
+
+const licencesByID = `SELECT ` + licenceColumns + ` FROM licences l WHERE l.id IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+	$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`
+
+// licencesByID gives licences in the order of the ids.
+func (r reader) licencesByID(ctx context.Context, ids []identity.LicenceID) ([]identity.Licence, error) {
+	found := make(map[identity.LicenceID]identity.Licence, len(ids))
+	for chunk := range slices.Chunk(ids, idChunk) {
+		some, err := list(ctx, r.q, scanLicence, licencesByID, chunkArgs(chunk)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range some {
+			found[l.ID] = l
+		}
+	}
+	var all []identity.Licence
+	for _, id := range ids {
+		if l, ok := found[id]; ok {
+			all = append(all, l)
+		}
+	}
+	return all, nil
 }
 
 func (r reader) DevicesOfLicence(ctx context.Context, id identity.LicenceID) ([]identity.Device, error) {

@@ -149,7 +149,8 @@ func (s *Service) LinkByCode(ctx context.Context, live *session.Live, in CodeInp
 	if !s.Links() {
 		return signin.Outcome{}, ErrNoUpstream
 	}
-	a := arrival{caller: in.Caller, subject: live.Subject.ID, session: live.Session.ID}
+	// Codes are counted by whoever links: nobody typed a login of the cloud's.
+	a := arrival{caller: in.Caller, login: live.Subject.Email, subject: live.Subject.ID, session: live.Session.ID}
 	if _, err := s.spendState(ctx, in, a); err != nil {
 		return signin.Outcome{}, err
 	}

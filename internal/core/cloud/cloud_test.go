@@ -239,7 +239,6 @@ func TestCode(t *testing.T) {
 		{name: "no such code", spoil: func(_ *house, g *given) { g.in.Code = "x" }, want: identity.BadCredential},
 		{name: "a state for a code", spoil: func(_ *house, g *given) { g.in.Code = g.in.State }, want: identity.BadCredential},
 		{name: "a code for a state", spoil: func(h *house, g *given) { g.in.State = h.code(h.Person(), client, portal) }, want: cloud.ErrState, stateStays: true},
-		{name: "a state that was opened to link", spoil: func(h *house, g *given) { g.in.State = h.state(h.signedIn(h.Person()), portal) }, want: cloud.ErrState, stateStays: true},
 	}
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		h := newHouse(t, store)
@@ -612,6 +611,8 @@ func TestLinkByCode(t *testing.T) {
 		built := newHouse(t, store)
 		_, err = built.LinkByCode(ctx, hers, cloud.CodeInput{Caller: atEdge, State: "x", Code: "y"})
 		h.want("where the accounts are this house's", err, cloud.ErrNoUpstream)
+		_, err = built.OpenState(ctx, atEdge, hers, portal)
+		h.want("begun there", err, cloud.ErrNoUpstream)
 	})
 }
 

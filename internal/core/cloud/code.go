@@ -32,6 +32,9 @@ func (s *Service) OpenState(ctx context.Context, caller identity.Caller, live *s
 		if err := live.Herself(); err != nil {
 			return "", err
 		}
+		if !s.Links() {
+			return "", ErrNoUpstream
+		}
 		subject, memory.Session = live.Subject.ID, live.Session.ID
 	}
 	secret, err := s.random()

@@ -49,6 +49,14 @@ func (s *slowStore) wait(ctx context.Context, what slowness) {
 	}
 }
 
+// waits says how often anybody waited.
+func (s *slowStore) waits() (n int64) {
+	for i := range s.waited {
+		n += s.waited[i].Load()
+	}
+	return n
+}
+
 func (s *slowStore) View(ctx context.Context, read func(identity.Reader) error) error {
 	s.calls.Add(1)
 	s.wait(ctx, reads)
@@ -213,11 +221,17 @@ func TestEveryDeadlineCutsOff(t *testing.T) {
 		for _, c := range calls(t, h) {
 			h.Sessions.Changed([]identity.Change{{Kind: identity.EverythingChanged}}) // so that tokens are read anew
 			before := h.stand(t)
-			already := store.waited[slow].Load()
+			already, waits := store.waited[slow].Load(), store.waits()
 			store.slow.Store(int32(slow))
-			begun := time.Now()
-			a := c.send(short)
-			took := time.Since(begun)
+			var a answer
+			var took time.Duration
+			for range 5 { // a busy machine may cut it off before it comes so far
+				begun := time.Now()
+				a = c.send(short)
+				if took = time.Since(begun); store.waits() != waits || !c.away(a) {
+					break
+				}
+			}
 			store.slow.Store(int32(nothing))
 			if after := h.stand(t); after != before {
 				t.Errorf("%s with slow %d: feed and audit log went from %v to %v", c.op, slow, before, after)
@@ -320,7 +334,7 @@ func TestSilentCloudIsCutOff(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			u := newUpstream(t)
 			var short http.Handler
-			nx.WithDeadline(shrunk, func() { short = u.House.House.Handler() })
+			nx.WithDeadline(5*shrunk, func() { short = u.House.House.Handler() })
 			c := tt.call(t, u)
 			c.method = "POST"
 			before := u.changes(t)

@@ -78,7 +78,7 @@ func (h *House) doors(ctx context.Context) error {
 			Issuer: h.Config.Issuer, Prefix: h.Config.Nx.Prefix, Origins: h.Config.Nx.CORSOrigins,
 			StrengthPerMinute: h.Config.Limits.NxStrengthPerMinute, CSRFPerMinute: h.Config.Limits.NxCSRFPerMinute, Keys: h.Ring,
 			SignIn: h.SignIn, SignUp: h.SignUp, Sessions: h.Sessions, Recovery: h.Recovery, Profiles: h.Profiles, Manage: h.Manage, Licences: h.Licences,
-			Cloud: h.Cloud, RedirectURLs: h.Config.Nx.RedirectURLs, Services: h.nxServices(), Log: logs.In(h.log, logs.Doors), Now: h.now,
+			Cloud: h.Cloud, RedirectURLs: h.Config.Nx.RedirectURLs, Mails: h.Offers(identity.EmailCode), Services: h.nxServices(), Log: logs.In(h.log, logs.Doors), Now: h.now,
 		},
 		Insights: &insights.Dialect{
 			Issuer: h.Config.Issuer, Origins: h.Config.Insights.CORSOrigins, Keys: h.Ring,

@@ -222,7 +222,8 @@ func (h *House) core(o Options) error {
 	}
 	h.Manage = &manage.Service{
 		Store: h.Store, Passwords: h.Passwords, Sessions: h.Sessions, Log: h.Audit, Box: h.Box,
-		Pictures: picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
+		OfOrganisation: map[identity.Door]func([]byte) error{nx.Door: nx.CheckOrganisation},
+		Pictures:       picture.New(picture.Options{MaxBytes: h.Config.OpenWiFi.AvatarMax}), Now: h.now, Rand: h.rand,
 	}
 	h.Recovery = &recovery.Service{
 		Store: h.Store, Passwords: h.Passwords, Manage: h.Manage, Links: h.Links, Mailer: h.Outbox, Log: h.Audit, Now: h.now, Rand: h.rand,
@@ -243,7 +244,7 @@ func (h *House) core(o Options) error {
 	h.Messages = &message.Service{Store: h.Store, Staff: h.Staff, Outbox: h.Outbox, Log: h.Audit, Mails: h.Config.SMTPURL != "", Texts: bySMS.Open, Now: h.now}
 	h.SignUp = &signup.Service{
 		Store: h.Store, Manage: h.Manage, Passwords: h.Passwords, Sessions: h.Sessions, Recovery: h.Recovery, Log: h.Audit,
-		Now: h.now, Founder: founder,
+		Now: h.now, Founder: founder, Closed: map[identity.Door]bool{nx.Door: !h.Config.Nx.Registration},
 	}
 	h.Providers = &federated.Service{Limits: federated.DefaultLimits, Now: h.now, Rand: h.rand}
 	h.Providers.Client = outbound.Client(outbound.Options{Inside: h.Providers.Inside})
@@ -276,6 +277,7 @@ func (h *House) cloud() error {
 		Federation: h.Federation, Audit: h.Audit, Box: h.Box, Log: log, Now: h.now, Wall: time.Now, Rand: h.rand,
 		Door: nx.CloudDoor, Form: nx.CloudForm{}, Systems: nx.Systems,
 	}
+	h.Grants.Stands = map[identity.Door]func(context.Context, *session.Live) error{nx.CloudDoor: h.Cloud.Stands}
 	base := h.Config.Nx.Upstream
 	if base == "" {
 		return nil

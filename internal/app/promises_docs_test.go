@@ -37,7 +37,7 @@ func TestPromisesAreShown(t *testing.T) {
 	own := tests("promises_*test.go")
 	own = append(own, tests("promises_test.go")...)
 	known := slices.Concat(own, tests("../../e2e/*_test.go"), tests("../store/storetest/*_test.go"),
-		tests("../core/staff/*_test.go"), tests("../core/licence/*_test.go"), tests("../core/session/*_test.go"), tests("../dialect/openwifi/*_test.go"))
+		tests("../core/staff/*_test.go"), tests("../core/licence/*_test.go"), tests("../core/session/*_test.go"), tests("../dialect/openwifi/*_test.go"), tests("../dialect/nx/*_test.go"))
 	named := map[string]bool{}
 	for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(string(text), -1) {
 		named[name[1]] = true

@@ -772,6 +772,7 @@ var recipes = []recipe{
 	{door: nx.Door, op: "nxRefreshShort", takes: []string{nxRefresh, nxOldRefresh}, make: plain("POST", "/auth/nx/refresh", `{"GrantType":"RefreshToken","Password":""}`)},
 	{door: nx.Door, op: "nxLogout", takes: []string{nxAccess}, make: plain("POST", "/auth/nx/logout", `{"GrantType":"","Password":""}`)},
 	{door: nx.Door, op: "nxLink", takes: []string{nxAccess}, idle: http.StatusNotFound, make: plain("POST", "/auth/nx/link", object("Email", "ada@cloud.test", "Password", passphrase))},
+	{door: nx.Door, op: "nxLink", job: "code", takes: []string{nxAccess}, idle: http.StatusNotFound, make: plain("POST", "/auth/nx/link", object("code", "x", "state", "y"))},
 	{door: nx.Door, op: "nxUnlink", takes: []string{nxAccess}, idle: http.StatusNotFound, make: plain("POST", "/auth/nx/unlink", "")},
 	{door: nx.Door, op: "openAuthorize", make: plain("GET", "/auth/nx/authorize?"+form("redirect_url", portal, "client_id", "gatehouse", "state", "x"), "")},
 	{door: nx.Door, op: "submitAuthorize", make: func(testing.TB, *house, string) request { return atPage("ada@example.test") }},
@@ -779,7 +780,7 @@ var recipes = []recipe{
 		return signIns[nx.CloudDoor]("ada@example.test", passphrase)
 	}},
 	{door: nx.Door, op: "cloudToken", job: "refresh", takes: []string{cloudRefresh}, inBody: true, make: jsonOf("/cdb/oauth2/token", "grant_type", "refresh_token", "client_id", "3rdParty", "refresh_token", "{token}")},
-	{door: nx.Door, op: "cloudToken", job: "code", takes: []string{nxPageCode}, inBody: true, make: jsonOf("/cdb/oauth2/token", "grant_type", "authorization_code", "client_id", "gatehouse", "code", "{token}")},
+	{door: nx.Door, op: "cloudToken", job: "code", takes: []string{nxPageCode}, inBody: true, make: jsonOf("/cdb/oauth2/token", "grant_type", "authorization_code", "client_id", "gatehouse", "code", "{token}", "redirect_uri", portal)},
 	{door: nx.Door, op: "cloudLookUp", takes: []string{cloudAccess, cloudRefresh}, make: aboutToken("GET")},
 	{door: nx.Door, op: "cloudRevoke", takes: []string{cloudAccess, cloudRefresh}, make: aboutToken("DELETE")},
 	{door: nx.Door, op: "cloudTOTP", takes: []string{cloudLimited}, inBody: true, make: func(t testing.TB, h *house, token string) request {

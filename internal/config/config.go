@@ -110,6 +110,7 @@ type Nx struct {
 	RefreshLife  time.Duration
 	RememberLife time.Duration
 	RefreshGrace time.Duration
+	Registration bool
 
 	CloudAccessLife  time.Duration
 	CloudRefreshLife time.Duration

@@ -30,6 +30,7 @@ type reader struct {
 	mistakes Mistakes
 	nodes    int // looked at so far, each alias counted as all that it stands for
 	limit    int
+	note     func(n *yaml.Node, field string) // hears of what free reads; may be nil
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
@@ -305,6 +306,9 @@ func (r *reader) free(n *yaml.Node, field string, depth int) any {
 	if depth > maxDepth {
 		r.mistake(n, field, "is too deep")
 		return nil
+	}
+	if r.note != nil {
+		r.note(n, field)
 	}
 	switch n.Kind {
 	case yaml.MappingNode:

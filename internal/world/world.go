@@ -63,8 +63,11 @@ func (r record) at(field string) place {
 			field = "security_policy"
 		}
 	}
-	if p, ok := r.fields[field]; ok {
-		return p
+	// What is not there at all is missed in whatever is nearest around it.
+	for near := field; near != ""; near = near[:max(0, strings.LastIndexAny(near, ".["))] {
+		if p, ok := r.fields[near]; ok {
+			return place{p.line, p.field + field[len(near):]}
+		}
 	}
 	return place{r.line, join(r.field, field)}
 }
@@ -323,9 +326,16 @@ func intoID[ID ~string](r *reader, into *ID) func(*yaml.Node, string) {
 	}
 }
 
-// attributes adds the places where a record keeps what doors know of it.
-func (r *reader) attributes(known fields, into *identity.Attributes) {
+// attributes adds the places where a record keeps what doors know of it. Where all that is in there stands goes into places, by the
+// names that checkers of doors have for it ("nx.systems[0].id"); nil: nobody asks.
+func (r *reader) attributes(known fields, into *identity.Attributes, places map[string]place) {
 	keep := func(door identity.Door, n *yaml.Node, field string) {
+		if places != nil {
+			r.note = func(n *yaml.Node, inner string) {
+				places[string(door)+strings.TrimPrefix(inner, field)] = place{n.Line, inner}
+			}
+			defer func() { r.note = nil }()
+		}
 		v, isObject := r.free(n, field, 0).(map[string]any)
 		if !isObject {
 			r.mistake(n, field, "must be a mapping of names to values")
@@ -373,8 +383,14 @@ func (r *reader) organisation(w *World, n *yaml.Node, field string) {
 			})
 		},
 	}
-	r.attributes(known, &o.Attributes)
+	places := map[string]place{}
+	r.attributes(known, &o.Attributes, places)
 	o.record, _ = r.record(n, field, known)
+	for name, at := range places {
+		if _, taken := o.fields[name]; !taken {
+			o.fields[name] = at
+		}
+	}
 	r.need(o.record, "key", o.Key != "")
 	r.hubExpiry(&o)
 	if inline != nil {
@@ -581,7 +597,7 @@ func (r *reader) subject(w *World, n *yaml.Node, field string) {
 		},
 		"factors": func(n *yaml.Node, field string) { r.factors(&s, n, field) },
 	}
-	r.attributes(known, &s.Attributes)
+	r.attributes(known, &s.Attributes, nil)
 	rec, ok := r.record(n, field, known)
 	if s.record = rec; !ok {
 		return
@@ -649,7 +665,7 @@ func (r *reader) membership(s *Subject, n *yaml.Node, field string) {
 		"organisation": r.intoText(&m.Organisation), "site": r.intoText(&m.Site), "role": r.intoText(&m.Role),
 		"titan_role": func(n *yaml.Node, field string) { titanRole = r.word(n, field, titanRoles...) },
 	}
-	r.attributes(known, &m.Attributes)
+	r.attributes(known, &m.Attributes, nil)
 	rec, ok := r.record(n, field, known)
 	if m.record = rec; !ok {
 		return
@@ -746,7 +762,7 @@ func (r *reader) client(w *World, n *yaml.Node, field string) {
 		"redirect_uris": r.intoTexts(&c.RedirectURIs), "audiences": r.intoTexts(&c.Audiences), "signing_alg": r.intoOptional(&c.SigningAlg),
 		"organisation": orNull(r, &c.Organisation, r.text), "device": orNull(r, &c.Device, r.text), "suspended": r.intoTruth(&c.Suspended),
 	}
-	r.attributes(known, &c.Attributes)
+	r.attributes(known, &c.Attributes, nil)
 	rec, ok := r.record(n, field, known)
 	if c.record = rec; !ok {
 		return

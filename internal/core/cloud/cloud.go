@@ -2,7 +2,7 @@
 // then. In that case it is the cloud for others, too: it gives out tokens of a cloud, whole or for one system (issue.go).
 //
 //	Login, Code, Plugin ─► signed in, or a ticket ─► Proof ─► signed in
-//	Link (while signed in) ─► linked, or a ticket ─► Proof ─► linked
+//	Link, LinkByCode (while signed in) ─► linked, or a ticket ─► Proof ─► linked
 //
 // Upstream accounts are joined to ours by the id that the cloud gave them, never by an address alone: a cloud that lets somebody
 // have an address must not thereby let her have an account here. What the cloud says of a password or a code is counted like what
@@ -68,6 +68,7 @@ type Box interface {
 const (
 	proofPurpose = "cloud.proof"
 	statePurpose = "cloud.state"
+	codeAction   = "cloud.code"     // in the audit log: a state was spent
 	stateTTL     = 10 * time.Minute // nx.md 5.2
 	codeTTL      = time.Minute      // nx.md 5.3
 	tokenTTL     = time.Minute      // from one step of ours to the next

@@ -155,11 +155,14 @@ func (s *Service) GrantPassword(ctx context.Context, in GrantInput, login string
 	return s.granted(out), err
 }
 
-// GrantCode gives tokens for a code of the page.
-func (s *Service) GrantCode(ctx context.Context, in GrantInput, code identity.Secret) (Granted, error) {
+// GrantCode gives tokens for a code of the page. Of a client that names where the browser was sent, it must be there that the code was
+// given for; one that names nothing ("") is bound by its id alone.
+func (s *Service) GrantCode(ctx context.Context, in GrantInput, code identity.Secret, redirect string) (Granted, error) {
 	out, err := s.SignIn.Token(ctx, signin.TokenInput{
 		Caller: in.Caller, Token: code, Scopes: in.scopes(), KeepsSpent: true, Steps: signin.Steps{Proof: true}, Attributes: in.Attributes,
-		Bound: func(b signin.Bound) bool { return b.Client != "" && b.Client == in.Client }, Admit: s.admits(in.Scope),
+		Bound: func(b signin.Bound) bool {
+			return b.Client != "" && b.Client == in.Client && (redirect == "" || redirect == b.Redirect)
+		}, Admit: s.admits(in.Scope),
 	})
 	return s.granted(out), err
 }
@@ -191,6 +194,15 @@ func (s *Service) GrantRefresh(ctx context.Context, in GrantInput, raw identity.
 		Until: parent.Session.AbsoluteAt, Admit: s.admits(in.Scope),
 	})
 	return s.granted(out), err
+}
+
+// Stands asks of a token that was checked whether it is worth anything still: whoever has left since her token for one system was given
+// enters it no more. Of a token for the whole cloud nothing is asked, which costs nothing.
+func (s *Service) Stands(ctx context.Context, live *session.Live) error {
+	if len(live.Session.Scopes) == 0 {
+		return nil
+	}
+	return s.stillEnters(ctx, live)
 }
 
 // stillEnters asks again what was asked when a session for one system began: whoever has left meanwhile gets nothing new.
@@ -244,12 +256,16 @@ func (s *Service) Lift(ctx context.Context, caller identity.Caller, limited iden
 	return err
 }
 
-// Access checks an access token of the cloud.
+// Access checks an access token of the cloud. Beside session.Service's refusals it has those of Stands.
 func (s *Service) Access(ctx context.Context, raw string) (*session.Live, error) {
-	return s.Sessions.Check(ctx, s.Form, raw, identity.AccessToken)
+	live, err := s.Sessions.Check(ctx, s.Form, raw, identity.AccessToken)
+	if err != nil {
+		return nil, err
+	}
+	return live, s.Stands(ctx, live)
 }
 
-// either is Access for a token of either kind.
+// either is a token of either kind, whether it stands or not.
 func (s *Service) either(ctx context.Context, raw string) (*session.Live, error) {
 	live, err := s.Sessions.Check(ctx, s.Form, raw, identity.AccessToken)
 	if errors.Is(err, identity.TokenInvalid) {
@@ -258,22 +274,44 @@ func (s *Service) either(ctx context.Context, raw string) (*session.Live, error)
 	return live, err
 }
 
+var noToken = identity.NotFound.Because("no such token")
+
 // Look tells somebody who shows a token about one of hers, which may be the same.
 func (s *Service) Look(ctx context.Context, bearer, raw string) (*session.Live, error) {
 	asks, err := s.either(ctx, bearer)
+	if err == nil {
+		err = s.Stands(ctx, asks)
+	}
 	if err != nil {
 		return nil, err
 	}
-	live, err := s.either(ctx, raw)
-	if err != nil && refuses(err) || err == nil && live.Subject.ID != asks.Subject.ID {
-		return nil, identity.NotFound.Because("no such token")
+	live, err := s.hers(ctx, asks, raw)
+	if err == nil {
+		err = s.Stands(ctx, live)
+	}
+	if err != nil && refuses(err) {
+		err = noToken
 	}
 	return live, err
 }
 
-// Revoke ends the session of a token, with all of its tokens. Whoever shows a token may end it, and others of hers.
+// hers gives a token of somebody's, or NotFound.
+func (s *Service) hers(ctx context.Context, asks *session.Live, raw string) (*session.Live, error) {
+	live, err := s.either(ctx, raw)
+	if err != nil && refuses(err) || err == nil && live.Subject.ID != asks.Subject.ID {
+		return nil, noToken
+	}
+	return live, err
+}
+
+// Revoke ends the session of a token, with all of its tokens. Whoever shows a token may end it, and others of hers, be it that she
+// has left the system which it is for.
 func (s *Service) Revoke(ctx context.Context, caller identity.Caller, bearer, raw string) error {
-	live, err := s.Look(ctx, bearer, raw)
+	asks, err := s.either(ctx, bearer)
+	if err != nil {
+		return err
+	}
+	live, err := s.hers(ctx, asks, raw)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func (s *Service) Link(ctx context.Context, live *session.Live, in LoginInput) (
 	if err := live.Herself(); err != nil {
 		return signin.Outcome{}, err
 	}
-	if s.Upstream == nil {
+	if !s.Links() {
 		return signin.Outcome{}, ErrNoUpstream
 	}
 	return s.password(ctx, in, arrival{caller: in.Caller, login: in.Email, subject: live.Subject.ID, session: live.Session.ID})
@@ -57,7 +57,7 @@ func (s *Service) Unlink(ctx context.Context, caller identity.Caller, live *sess
 	if err := live.Herself(); err != nil {
 		return err
 	}
-	if s.Upstream == nil {
+	if !s.Links() {
 		return ErrNoUpstream
 	}
 	id, err := s.AccountID(ctx, live.Subject.ID)

@@ -30,6 +30,8 @@ type Service struct {
 	Hasher   credential.Hasher // for secrets that a person chose
 	Log      *audit.Log
 	Forms    []token.Form // of every door whose tokens can be introspected
+	// Stands is what doors ask of a token that is good besides; one that is refused is not active. May be nil.
+	Stands map[identity.Door]func(context.Context, *session.Live) error
 
 	clients clientCache
 }

@@ -34,6 +34,14 @@ func (s *Service) Introspect(ctx context.Context, client identity.Client, raw st
 	if spent(live) {
 		return nil, nil
 	}
+	if stands := s.Stands[live.Token.Door]; stands != nil {
+		switch err := stands(ctx, live); {
+		case errors.Is(err, identity.Denied), errors.Is(err, identity.FactorRequired):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		}
+	}
 	return live, nil
 }
 

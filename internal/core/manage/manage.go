@@ -42,8 +42,11 @@ type Service struct {
 	Log       *audit.Log
 	Box       Box
 	Pictures  *picture.Cleaner
-	Now       func() time.Time
-	Rand      io.Reader
+	// OfOrganisation are the doors that read what is kept for them of an organisation: each refuses, with the field at fault, what it
+	// could not read. May be nil.
+	OfOrganisation map[identity.Door]func(text []byte) error
+	Now            func() time.Time
+	Rand           io.Reader
 }
 
 // Bounds on what one record may hold: far above what anybody needs, far below what would hurt a list or a token.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -48,7 +49,7 @@ func (s *Service) CreateOrganisationIn(ctx context.Context, tx identity.Tx, call
 	if o.Name == "" {
 		o.Name = o.Key
 	}
-	if err := checkOrganisation(ctx, tx, o); err != nil {
+	if err := s.checkOrganisation(ctx, tx, o, nil); err != nil {
 		return o, err
 	}
 	if err := tx.CreateOrganisation(ctx, &o); err != nil {
@@ -66,7 +67,9 @@ func takenKey(err error) error {
 	return err
 }
 
-func checkOrganisation(ctx context.Context, r identity.Reader, o identity.Organisation) error {
+// checkOrganisation judges what is about to be stored; held are the attributes that stand there already, which keep nobody from
+// changing the rest.
+func (s *Service) checkOrganisation(ctx context.Context, r identity.Reader, o identity.Organisation, held identity.Attributes) error {
 	if err := key("key", o.Key); err != nil {
 		return err
 	}
@@ -78,6 +81,13 @@ func checkOrganisation(ctx context.Context, r identity.Reader, o identity.Organi
 	}
 	if err := checkAttributes(o.Attributes); err != nil {
 		return err
+	}
+	for _, door := range slices.Sorted(maps.Keys(s.OfOrganisation)) {
+		if text := o.Attributes[door]; text != nil && !SameJSON(text, held[door]) {
+			if err := s.OfOrganisation[door](text); err != nil {
+				return err
+			}
+		}
 	}
 	return policyStands(ctx, r, o.PolicyID)
 }
@@ -145,7 +155,7 @@ func (s *Service) UpdateOrganisationIn(ctx context.Context, tx identity.Tx, call
 		return before, nil
 	}
 	o.UpdatedAt = s.Now()
-	if err := checkOrganisation(ctx, tx, o); err != nil {
+	if err := s.checkOrganisation(ctx, tx, o, before.Attributes); err != nil {
 		return o, err
 	}
 	if err := tx.UpdateOrganisation(ctx, o); err != nil {

@@ -11,7 +11,7 @@ import (
 // are not twice as many tries: before it is made by MayGuess, and with its outcome by GuessedIn.
 type Guess struct {
 	Caller identity.Caller
-	Login  string // as typed
+	Login  string // as typed; "": of a code for which nobody typed one
 }
 
 func (g Guess) key() string {
@@ -50,19 +50,27 @@ func (s *Service) GuessedIn(ctx context.Context, tx identity.Tx, g Guess, right 
 }
 
 // GuessedCodeIn counts a wrong code like one of a factor of this house: by whom it is for, over all her tickets. Of a right one it
-// forgets them.
+// forgets them. Where nobody typed a login, nobody knows whom it is for: then the tries of the ticket bound the guesses, and the other
+// house's own count does, since one count for all of them would let anybody lock everybody out.
 func (s *Service) GuessedCodeIn(ctx context.Context, tx identity.Tx, g Guess, right bool) error {
-	if right {
+	switch {
+	case right && g.Login != "":
 		return tx.ClearAttempts(ctx, "factor:"+g.key())
-	}
-	if _, err := tx.CountAttempt(ctx, "factor:"+g.key(), s.Now(), s.Limits.FactorWindow); err != nil {
-		return err
+	case right:
+		return nil
+	case g.Login != "":
+		if _, err := tx.CountAttempt(ctx, "factor:"+g.key(), s.Now(), s.Limits.FactorWindow); err != nil {
+			return err
+		}
 	}
 	return s.record(ctx, tx, g.Caller, "", identity.BadCode)
 }
 
 // MayGuessCodeIn refuses with Locked who has used up the tries at codes.
 func (s *Service) MayGuessCodeIn(ctx context.Context, r identity.Reader, g Guess) (refusal, err error) {
+	if g.Login == "" {
+		return nil, nil
+	}
 	tries, err := r.Attempts(ctx, "factor:"+g.key())
 	if err != nil || !tries.LockedAt(s.Now(), s.Limits.FactorFailures) {
 		return nil, err

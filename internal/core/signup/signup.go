@@ -30,7 +30,12 @@ type Service struct {
 	Founder identity.Attributes
 	// PerHour bounds registrations from one network in an hour; 0: 20.
 	PerHour int
+	// Closed are the doors at which nobody registers: the operator makes their accounts. May be nil.
+	Closed map[identity.Door]bool
 }
+
+// Open says whether people may register at a door.
+func (s *Service) Open(door identity.Door) bool { return !s.Closed[door] }
 
 // Input asks for an account.
 type Input struct {
@@ -60,12 +65,15 @@ const (
 const perHour = 20
 
 // Register makes the account and signs its owner in, in one transaction. Its refusals are Invalid and Conflict with the field
-// ("email", "password", "name", "company", "phone"), WeakPassword, Throttled, FactorRequired and Busy.
+// ("email", "password", "name", "company", "phone"), WeakPassword, Throttled, FactorRequired, Busy, and Denied where the door is closed.
 //
 // The contract signs her in at once, before she showed that the address is hers (nx.md 3.4). So VerifiedAt stays zero, and an
 // unconfirmed address must never be taken as proof of who she is: not to join an organisation by its domain, not to link an
 // account from elsewhere. Whoever really owns it takes it back by resetting the password.
 func (s *Service) Register(ctx context.Context, in Input) (signin.Outcome, error) {
+	if !s.Open(in.Caller.Door) {
+		return signin.Outcome{}, identity.Denied.Because("nobody registers here; ask an administrator for an account")
+	}
 	if err := s.look(ctx, in); err != nil {
 		return signin.Outcome{}, err
 	}

@@ -196,3 +196,29 @@ func TestStrength(t *testing.T) {
 		}
 	}
 }
+
+// Where the operator has closed a door, nobody registers at it, and trying leaves nothing; other doors are not concerned.
+func TestClosedDoor(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		core, s := newService(t, store)
+		s.Closed = map[identity.Door]bool{coretest.Door: true}
+		if s.Open(coretest.Door) || !s.Open(coretest.Lax) {
+			t.Errorf("open: %v and %v", s.Open(coretest.Door), s.Open(coretest.Lax))
+		}
+		in := input("ada@example.test")
+		if out, err := s.Register(t.Context(), in); !errors.Is(err, identity.Denied) || out.Session.ID != "" {
+			t.Errorf("Register = %+v, %v", out, err)
+		}
+		core.View(func(r identity.Reader) error {
+			n, err := r.CountSubjects(t.Context(), identity.Person, "")
+			if events, _ := r.Events(t.Context(), identity.EventFilter{Limit: 10}); n != 0 || len(events) != 0 {
+				t.Errorf("%d people, %d rows", n, len(events))
+			}
+			return err
+		})
+		in.Caller = coretest.Caller(coretest.Lax)
+		if _, err := s.Register(t.Context(), in); err != nil {
+			t.Errorf("at another door: %v", err)
+		}
+	})
+}

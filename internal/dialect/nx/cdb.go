@@ -224,8 +224,15 @@ func (d *Dialect) cloudToken(w http.ResponseWriter, r *http.Request) error {
 		raw := in.filled("refresh_token")
 		grant = func() (cloud.Granted, error) { return d.Cloud.GrantRefresh(r.Context(), ask, identity.Secret(raw)) }
 	case "authorization_code":
-		code := in.filled("code")
-		grant = func() (cloud.Granted, error) { return d.Cloud.GrantCode(r.Context(), ask, identity.Secret(code)) }
+		code, redirect := in.filled("code"), in.text("redirect_uri") // OAuth's name, and the page's own
+		if other := in.text("redirect_url"); redirect == "" {
+			redirect = other
+		} else if other != "" && other != redirect {
+			in.wrong("redirect_url", "is not what redirect_uri says")
+		}
+		grant = func() (cloud.Granted, error) {
+			return d.Cloud.GrantCode(r.Context(), ask, identity.Secret(code), redirect)
+		}
 	default:
 		in.wrong("grant_type", "must be password, refresh_token or authorization_code")
 	}

@@ -3,6 +3,8 @@ package nx
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -10,6 +12,7 @@ import (
 	"strings"
 
 	"gatehouse/internal/core/cloud"
+	"gatehouse/internal/core/session"
 	"gatehouse/internal/core/signin"
 	"gatehouse/internal/httpkit"
 	"gatehouse/internal/identity"
@@ -118,24 +121,30 @@ func (d *Dialect) writeBoth(w http.ResponseWriter, s identity.Session, subject i
 
 // nxLogin answers POST /nx/login.
 func (d *Dialect) nxLogin(w http.ResponseWriter, r *http.Request) error {
-	in, err := d.credentials(r)
+	in, err := d.read(r)
 	if err != nil {
 		return err
 	}
-	out, err := d.Cloud.Login(r.Context(), in)
+	ask := credentials(d.caller(r), in)
+	if in.mistake != nil {
+		return in.mistake
+	}
+	out, err := d.Cloud.Login(r.Context(), ask)
 	if err != nil {
 		return err
 	}
 	return d.writeNx(w, out)
 }
 
-func (d *Dialect) credentials(r *http.Request) (cloud.LoginInput, error) {
-	in, err := d.read(r)
-	if err != nil {
-		return cloud.LoginInput{}, err
+func credentials(caller identity.Caller, in *object) cloud.LoginInput {
+	return cloud.LoginInput{Caller: caller, Email: in.filled("Email"), Password: identity.Secret(in.filled("Password"))}
+}
+
+// returned is what the browser brought back from the authority's page.
+func returned(caller identity.Caller, r *http.Request, in *object) cloud.CodeInput {
+	return cloud.CodeInput{
+		Caller: caller, Code: identity.Secret(in.filled("code")), State: identity.Secret(in.filled("state")), Origin: r.Header.Get("Origin"),
 	}
-	out := cloud.LoginInput{Caller: d.caller(r), Email: in.filled("Email"), Password: identity.Secret(in.filled("Password"))}
-	return out, in.mistake
 }
 
 var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
@@ -163,8 +172,18 @@ func (d *Dialect) nxTOTP(w http.ResponseWriter, r *http.Request) error {
 type csrf struct{ State, URL string }
 
 // nxCSRF answers POST /nx/csrf: what a browser needs to sign in at the authority's page and come back. Neither address is taken
-// from whoever asks: both must be what the operator configured, or this would send people anywhere.
+// from whoever asks: both must be what the operator configured, or this would send people anywhere. Whoever shows a token begins to
+// link, where accounts are linked.
 func (d *Dialect) nxCSRF(w http.ResponseWriter, r *http.Request) error {
+	caller := d.caller(r)
+	var live *session.Live
+	if d.Cloud.Links() && len(r.Header.Values("Authorization")) > 0 {
+		c, err := d.signedIn(r)
+		if err != nil {
+			return err
+		}
+		caller, live = c.Caller, c.live
+	}
 	in, err := d.read(r)
 	if err != nil {
 		return err
@@ -184,10 +203,10 @@ func (d *Dialect) nxCSRF(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return identity.Invalid.In("AuthenticationEndpoint", "has a query that cannot be read")
 	}
-	if _, wait, ok := d.csrfCalls.Take(d.caller(r).Network()); !ok { // each is a row that lives for ten minutes
+	if _, wait, ok := d.csrfCalls.Take(caller.Network()); !ok { // each is a row that lives for ten minutes
 		return identity.Throttled.After(wait, "Too many requests. Please wait a minute.")
 	}
-	state, err := d.Cloud.OpenState(r.Context(), d.caller(r), redirect)
+	state, err := d.Cloud.OpenState(r.Context(), caller, live, redirect)
 	if err != nil {
 		return err
 	}
@@ -217,13 +236,11 @@ func (d *Dialect) nxCode(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	code, state := in.filled("code"), in.filled("state")
+	back := returned(d.caller(r), r, in)
 	if in.mistake != nil {
 		return in.mistake
 	}
-	out, err := d.Cloud.Code(r.Context(), cloud.CodeInput{
-		Caller: d.caller(r), Code: identity.Secret(code), State: identity.Secret(state), Origin: r.Header.Get("Origin"),
-	})
+	out, err := d.Cloud.Code(r.Context(), back)
 	if err != nil {
 		return err
 	}
@@ -314,7 +331,7 @@ func (d *Dialect) nxLogout(w http.ResponseWriter, r *http.Request, c call) error
 	if err != nil {
 		return err
 	}
-	in.present("GrantType")
+	in.present("GrantType") // any word: nobody knows the vendor's, and one that we lack must not keep a session open
 	password := in.present("Password")
 	if in.mistake != nil {
 		return in.mistake
@@ -331,12 +348,27 @@ func (d *Dialect) nxLogout(w http.ResponseWriter, r *http.Request, c call) error
 
 // nxLink answers POST /nx/link, which is ours: the contract wants accounts to be linked while signed in, and names no operation.
 func (d *Dialect) nxLink(w http.ResponseWriter, r *http.Request, c call) error {
-	in, err := d.credentials(r)
+	in, err := d.read(r)
 	if err != nil {
 		return err
 	}
-	in.Caller = c.Caller
-	out, err := d.Cloud.Link(r.Context(), c.live, in)
+	var link func() (signin.Outcome, error)
+	if in.has("code") || in.has("state") {
+		for _, name := range []string{"Email", "Password"} {
+			if in.has(name) {
+				in.wrong(name, "must not be given beside a code")
+			}
+		}
+		back := returned(c.Caller, r, in)
+		link = func() (signin.Outcome, error) { return d.Cloud.LinkByCode(r.Context(), c.live, back) }
+	} else {
+		ask := credentials(c.Caller, in)
+		link = func() (signin.Outcome, error) { return d.Cloud.Link(r.Context(), c.live, ask) }
+	}
+	if in.mistake != nil {
+		return in.mistake
+	}
+	out, err := link()
 	if err != nil {
 		return err
 	}
@@ -354,20 +386,29 @@ func (d *Dialect) nxUnlink(w http.ResponseWriter, r *http.Request, c call) error
 	return writeJSON(w, http.StatusOK, nxAnswer{})
 }
 
-// Systems are those that an organisation's members may enter, as the operator wrote them down (`nx: {systems: […]}`).
+// kept is what the operator wrote down of an organisation for this door (`nx: {systems: […]}`).
+type kept struct {
+	Systems []keptSystem `json:"systems"`
+}
+
+// keptSystem is one that the organisation's members may enter. Its fields are those that CheckOrganisation knows.
+type keptSystem struct {
+	ID           string `json:"id"`
+	Name         string `json:"name"`
+	Status       string `json:"status"`
+	Version      string `json:"version"`
+	SecondFactor bool   `json:"second_factor"`
+}
+
+// Systems are those that an organisation's members may enter.
 func Systems(o identity.Organisation) []cloud.System {
-	var own struct {
-		Systems []struct {
-			ID, Name, Status, Version string
-			SecondFactor              bool `json:"second_factor"`
-		}
-	}
+	var own kept
 	if len(o.Attributes[Door]) == 0 || json.Unmarshal(o.Attributes[Door], &own) != nil {
-		return nil
+		return nil // CheckOrganisation lets nothing of that kind in
 	}
 	list := make([]cloud.System, 0, len(own.Systems))
 	for _, s := range own.Systems {
-		id := strings.Trim(s.ID, "{}") // servers print their own with braces
+		id := bareID(s.ID)
 		if id == "" {
 			continue
 		}
@@ -377,4 +418,58 @@ func Systems(o identity.Organisation) []cloud.System {
 		list = append(list, cloud.System{ID: id, Name: s.Name, Status: s.Status, Version: s.Version, WantsFactor: s.SecondFactor})
 	}
 	return list
+}
+
+// bareID is a system's id without the braces that servers print their own with.
+func bareID(id string) string { return strings.Trim(id, "{}") }
+
+// CheckOrganisation refuses what Systems could not read, and what it would read otherwise than it was meant: a mistyped second_factor
+// would let everybody in without one. Its refusals name the field by its path, as in "nx.systems[0].id".
+func CheckOrganisation(text []byte) error {
+	at := func(path, what string) error { return identity.Invalid.In(string(Door)+path, what) }
+	var all map[string]json.RawMessage
+	if json.Unmarshal(text, &all) != nil {
+		return at("", "must be a JSON object")
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if name != "systems" {
+			return at("."+name, "is not known here; it takes systems")
+		}
+	}
+	var systems []map[string]json.RawMessage
+	if raw, given := all["systems"]; given && json.Unmarshal(raw, &systems) != nil {
+		return at(".systems", "must be a list of systems, each with an id")
+	}
+	seen := map[string]int{}
+	for i, fields := range systems {
+		path := fmt.Sprintf(".systems[%d]", i)
+		if fields == nil {
+			return at(path, "must be a system with an id")
+		}
+		system := object{fields: fields}
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			switch name {
+			case "id", "name", "status", "version":
+				system.text(name)
+			case "second_factor":
+				system.flag(name)
+			default:
+				system.wrong(name, "is not known here; it takes id, name, status, version and second_factor")
+			}
+		}
+		id := system.text("id")
+		if _, err := cloud.Scope(id); err != nil {
+			system.wrong("id", "must be the id of a system")
+		}
+		folded := strings.ToLower(bareID(id))
+		if first, twice := seen[folded]; twice {
+			system.wrong("id", fmt.Sprintf("is that of systems[%d], too", first))
+		}
+		seen[folded] = i
+		if system.mistake != nil {
+			e := identity.Describe(system.mistake)
+			return at(path+"."+e.Field, e.Public)
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package nx_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -23,6 +24,7 @@ import (
 	"gatehouse/internal/factor/nxcloud/nxcloudtest"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/identity"
+	"gatehouse/internal/store/storetest"
 )
 
 const (
@@ -233,6 +235,43 @@ func TestWhoLeftEntersNoMore(t *testing.T) {
 	if a := grant(narrow, scope); a.status != 200 {
 		t.Fatalf("while she is a member: %d %s", a.status, a.body)
 	}
+	access := field(t, grant(narrow, scope), "access_token")
+	client, secret, err := h.Manage.CreateClient(t.Context(), identity.Caller{Door: "cli"}, manage.NewClient{
+		ID: "gateway", Name: "Gateway", Grants: []string{"client_credentials"}, Scopes: []string{"introspect"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wholeAccess := field(t, a, "access_token")
+	// stands holds what an access token for the system is worth at every call that takes one, looked up by herself and by others.
+	stands := func(what string, want int) {
+		t.Helper()
+		for _, path := range []string{"/cdb/account/self", "/cdb/systems", tokenPath + "/" + access, tokenPath + "/" + wholeAccess} {
+			if a := h.do(t, "GET", path, "", bearer(access)); a.status != want {
+				t.Errorf("%s: %s: %d %s, want %d", what, path, a.status, a.body, want)
+			}
+		}
+		seen := want
+		if want != 200 {
+			seen = 404
+		}
+		for _, raw := range []string{access, narrow} {
+			if a := h.do(t, "GET", tokenPath+"/"+raw, "", bearer(wholeAccess)); a.status != seen {
+				t.Errorf("%s: looked up with a token for the whole cloud: %d %s, want %d", what, a.status, a.body, seen)
+			}
+			a := h.do(t, "POST", "/oauth2/introspect", url.Values{"token": {raw}}.Encode(), header{"Content-Type", formType},
+				header{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(string(client.ID)+":"+url.QueryEscape(secret.Reveal())))})
+			if active := strings.Contains(a.body, `"active":true`); a.status != 200 || active != (want == 200) {
+				t.Errorf("%s: introspected: %d %s", what, a.status, a.body)
+			}
+		}
+		for _, path := range []string{"/cdb/account/self", "/cdb/systems", tokenPath + "/" + wholeAccess} {
+			if a := h.do(t, "GET", path, "", bearer(wholeAccess)); a.status != 200 {
+				t.Errorf("%s: a token for the whole cloud at %s: %d %s", what, path, a.status, a.body)
+			}
+		}
+	}
+	stands("while she is a member", 200)
 	systems := func(text string) {
 		t.Helper()
 		must[identity.Organisation](t)(h.Manage.UpdateOrganisation(t.Context(), identity.Caller{Door: "cli"}, acmeID,
@@ -244,7 +283,11 @@ func TestWhoLeftEntersNoMore(t *testing.T) {
 			t.Errorf("the system wants a second factor, scope %q: %d %s", asked, a.status, a.body)
 		}
 	}
+	stands("the system wants a second factor", 403)
+	systems(`{"systems":[{"id":"{` + strings.ToUpper(harbour) + `}"}]}`)
+	stands("it wants none any more, and is spelled otherwise", 200)
 	systems(`{"systems":[]}`)
+	stands("the system is gone", 403)
 	for _, asked := range []string{scope, ""} {
 		if a := grant(narrow, asked); a.status != 403 {
 			t.Errorf("the system is gone, scope %q: %d %s", asked, a.status, a.body)
@@ -255,8 +298,133 @@ func TestWhoLeftEntersNoMore(t *testing.T) {
 			t.Errorf("the plugin's way in by the %s token: %d %s", name, a.status, a.body)
 		}
 	}
+	systems(`{"systems":[{"id":"` + harbour + `"}]}`)
+	stands("the system is back", 200)
+	var membership identity.MembershipID
+	if err := h.Store.View(t.Context(), func(r identity.Reader) error {
+		all, err := r.Memberships(t.Context(), adaID)
+		membership = all[0].ID
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Manage.RemoveMembership(t.Context(), identity.Caller{Door: "cli"}, adaID, membership); err != nil {
+		t.Fatal(err)
+	}
+	stands("she has left", 403)
+	// What she has is hers to end.
+	if a := h.do(t, "DELETE", tokenPath+"/"+narrow, "", bearer(access)); a.status != 200 {
+		t.Errorf("ending it: %d %s", a.status, a.body)
+	}
+	if a := h.do(t, "GET", "/cdb/systems", "", bearer(access)); a.status != 401 {
+		t.Errorf("when it has ended: %d %s", a.status, a.body)
+	}
 	if a := grant(whole, ""); a.status != 200 {
 		t.Errorf("the whole cloud: %d %s", a.status, a.body)
+	}
+}
+
+// A token for the whole cloud asks the store nothing once it was checked, however often it is shown.
+func TestWholeTokensAskNothing(t *testing.T) {
+	store := &slowStore{Store: storetest.Fresh(t)}
+	h := newHouseWith(t, apptest.Options{Store: store})
+	token := func(scope string) *session.Live {
+		a := h.do(t, "POST", tokenPath, `{"grant_type":"password","client_id":"c","username":"ada@example.test","password":"`+passphrase+`","scope":"`+scope+`"}`)
+		return must[*session.Live](t)(h.Cloud.Access(t.Context(), field(t, a, "access_token")))
+	}
+	whole, narrow := token(""), token("cloudSystemId="+harbour)
+	before := store.calls.Load()
+	for range 3 {
+		if err := h.Cloud.Stands(t.Context(), whole); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := store.calls.Load() - before; n != 0 {
+		t.Errorf("the store was asked %d times", n)
+	}
+	if err := h.Cloud.Stands(t.Context(), narrow); err != nil || store.calls.Load() == before {
+		t.Errorf("of a token for one system the store was not asked: %v", err)
+	}
+}
+
+// A page of an attacker's has its visitor's browser post what the attacker brought back from the cloud's page. It must not give her his
+// account, nor end what she or he has begun.
+func TestLinkingForAnother(t *testing.T) {
+	u := newUpstream(t)
+	hers, _ := u.signIn(t, "ada@example.test")
+	herOther, _ := u.signIn(t, "ada@example.test") // on another device
+	his, _ := u.signIn(t, "bob@example.test")
+	open := func(access string) string { return u.state(t, access) }
+	body := func(code, state string) string { return `{"code":"` + code + `","state":"` + state + `"}` }
+	hisState, loose, herState, otherState := open(his), open(""), open(hers), open(herOther)
+	code := u.cloud.Code("clara@cloud.test")
+	const link = "/auth/nx/link"
+	refused := func(what, path, state string, headers ...header) {
+		t.Helper()
+		calls := u.cloud.Calls(nxcloudtest.TokenOp)
+		u.nxWant(t, what, path, body(code, state), 400, "invalid_state", headers...)
+		if n := u.cloud.Calls(nxcloudtest.TokenOp) - calls; n != 0 {
+			t.Errorf("%s: the code was shown to the cloud", what)
+		}
+	}
+	refused("his state in her browser", link, hisState, bearer(hers))
+	refused("one that nobody opened to link", link, loose, bearer(hers))
+	refused("of her other session", link, otherState, bearer(hers))
+	refused("hers, to sign in with", "/auth/nx/code", herState)
+	refused("from a stranger's page", link, herState, bearer(hers), header{"Origin", "https://evil.test"})
+	refused("none", link, "x", bearer(hers))
+	for _, id := range []identity.SubjectID{adaID, bobID} {
+		if all := must[[]identity.LinkedIdentity](t)(u.Federation.Identities(t.Context(), id)); len(all) != 0 {
+			t.Errorf("linked nevertheless: %v", all)
+		}
+	}
+	// Ten minutes, as to sign in.
+	late := open(hers)
+	u.Clock.Advance(10 * time.Minute)
+	hers, _ = u.signIn(t, "ada@example.test")
+	refused("too late", link, late, bearer(hers))
+
+	// A session that is refreshed is the same; one that has ended links nothing.
+	access, refresh := u.signIn(t, "ada@example.test")
+	state := open(access)
+	u.Clock.Advance(4 * time.Minute)
+	access = field(t, u.do(t, "POST", refreshPath, `{}`, bearer(refresh)), "AccessToken")
+	statuses := sixteen(func() int {
+		return u.do(t, "POST", link, body(u.cloud.Code("clara@cloud.test"), state), bearer(access), header{"Origin", "https://portal.example.test"}).status
+	})
+	if statuses[0] != 200 || statuses[1] != 400 || statuses[15] != 400 {
+		t.Errorf("sixteen at once: %v", statuses)
+	}
+	rows := must[[]identity.Event](t)(u.Events(t.Context(), identity.EventFilter{SubjectID: adaID, Limit: 100}))
+	for action, want := range map[string]int{"cloud.state": 4, "cloud.code": 1, "identity.link": 1} {
+		n := 0
+		for _, e := range rows {
+			if e.Action == action && e.Outcome == "ok" && (action == "identity.link" || e.SessionID != "") {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d rows of %s, want %d", n, action, want)
+		}
+	}
+	// Nobody else's act begins a link of hers: not while somebody acts as her.
+	acting := u.actAs(t, rootID, adaID)
+	u.nxWant(t, "acting", "/auth/nx/csrf", `{"AuthenticationEndpoint":"`+u.cloud.URL+`/authorize","RedirectURL":"`+portal+`"}`, 403, "forbidden", bearer(acting))
+	u.nxWant(t, "acting", link, body("x", "y"), 403, "forbidden", bearer(acting))
+}
+
+// A code that the cloud refuses leaves a row: the state is spent for it.
+func TestRefusedCodeIsRecorded(t *testing.T) {
+	u := newUpstream(t)
+	a := u.do(t, "POST", "/auth/nx/csrf", `{"AuthenticationEndpoint":"`+u.cloud.URL+`/authorize","RedirectURL":"`+portal+`"}`)
+	if rows := must[[]identity.Event](t)(u.Events(t.Context(), identity.EventFilter{Action: "cloud.state", Limit: 10})); len(rows) != 0 {
+		t.Errorf("whose sign-in begins is not known, and yet: %+v", rows)
+	}
+	u.nxWant(t, "no such code", "/auth/nx/code", `{"code":"x","state":"`+field(t, a, "State")+`"}`, 401, "invalid_grant")
+	for action, outcome := range map[string]string{"cloud.code": "ok", "identity.signin": "bad credential"} {
+		if rows := must[[]identity.Event](t)(u.Events(t.Context(), identity.EventFilter{Action: action, Limit: 10})); len(rows) != 1 || rows[0].Outcome != outcome {
+			t.Errorf("%s: %+v", action, rows)
+		}
 	}
 }
 
@@ -645,27 +813,37 @@ func TestCloudTokenEndsWithTheSession(t *testing.T) {
 	}
 }
 
-// Linking is its owner's: not for whoever acts as her, nor once she has signed out.
-func TestLinkingIsOnesOwn(t *testing.T) {
-	u := newUpstream(t)
+// actAs gives an access token of somebody who acts as another.
+func (h *house) actAs(t testing.TB, who, as identity.SubjectID) string {
+	t.Helper()
 	var acting identity.Session
 	caller := identity.Caller{Door: nx.Door}
-	err := u.Store.Update(t.Context(), func(tx identity.Tx) error {
-		subjects, err := tx.SubjectsByID(t.Context(), []identity.SubjectID{rootID, adaID})
+	err := h.Store.Update(t.Context(), func(tx identity.Tx) error {
+		actor, err := tx.Subject(t.Context(), who)
 		if err != nil {
 			return err
 		}
-		own, err := u.Sessions.Begin(t.Context(), tx, session.Start{Caller: caller, Subject: subjects[0], AMR: []string{"pwd"}})
+		person, err := tx.Subject(t.Context(), as)
 		if err != nil {
 			return err
 		}
-		acting, err = u.Sessions.Begin(t.Context(), tx, session.Start{Caller: caller, Subject: subjects[1], Origin: &own, AMR: []string{"pwd"}})
+		own, err := h.Sessions.Begin(t.Context(), tx, session.Start{Caller: caller, Subject: actor, AMR: []string{"pwd"}})
+		if err != nil {
+			return err
+		}
+		acting, err = h.Sessions.Begin(t.Context(), tx, session.Start{Caller: caller, Subject: person, Origin: &own, AMR: []string{"pwd"}})
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	access := must[string](t)(u.Doors.Nx.PrintAccess(acting, identity.Subject{}))
+	return must[string](t)(h.Doors.Nx.PrintAccess(acting, identity.Subject{}))
+}
+
+// Linking is its owner's: not for whoever acts as her, nor once she has signed out.
+func TestLinkingIsOnesOwn(t *testing.T) {
+	u := newUpstream(t)
+	access := u.actAs(t, rootID, adaID)
 	for path, body := range map[string]string{
 		"/auth/nx/link": credentials("ada@example.test", cloudPassword), "/auth/nx/unlink": `{}`, "/auth/nx/refresh-token": `{"GrantType":"Password","Password":"` + passphrase + `"}`,
 	} {

@@ -64,6 +64,7 @@ type Dialect struct {
 	Licences          *licence.Service
 	Cloud             *cloud.Service
 	RedirectURLs      []string // where browsers may be sent back to from a sign-in page
+	Mails             bool     // mail leaves the house, so that a forgotten password can be set anew
 	// Services are the parts of the house that the status answer names; each says what is wrong with it.
 	Services map[string]func(context.Context) error
 	Log      *slog.Logger // nil: the default
@@ -139,8 +140,11 @@ var operations = []operation{
 	{name: "nx-authorize-form", method: "POST", paths: []string{authorizePath}, deadline: 5 * time.Second, open: (*Dialect).submitAuthorize, refuse: (*Dialect).refusePage},
 }
 
-// features are what the configuration answer names (nx.md 2.2).
-var features = map[string]bool{"Licenses": true, "NxLogin": true, "PasswordReset": true, "Registration": true}
+// features are what the configuration answer names (nx.md 2.2). Nobody can switch licences off, and somebody always knows the Nx
+// accounts: an upstream Nx Cloud, or this house.
+func (d *Dialect) features() map[string]bool {
+	return map[string]bool{"Licenses": true, "NxLogin": true, "PasswordReset": d.Mails, "Registration": d.SignUp.Open(Door)}
+}
 
 // Routes lists what is served, without the operator's prefix.
 func (d *Dialect) Routes() []httpkit.Route {
@@ -323,7 +327,7 @@ func (d *Dialect) status(w http.ResponseWriter, r *http.Request) error {
 
 // configuration answers GET /configuration.
 func (d *Dialect) configuration(w http.ResponseWriter, _ *http.Request, _ call) error {
-	return writeJSON(w, http.StatusOK, configuration{Features: features})
+	return writeJSON(w, http.StatusOK, configuration{Features: d.features()})
 }
 
 //go:embed openapi.yaml

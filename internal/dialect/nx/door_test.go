@@ -27,50 +27,6 @@ const (
 	again       = `{"AuthorizationInvalid":true,"Message":"Please sign in again."}`
 )
 
-// The public client reads an answer of more than 10 and less than 400 bytes only (nx.md 1.4), whatever the e-mail.
-func TestLegacyClientReadsEveryAnswer(t *testing.T) {
-	h := newHouse(t)
-	hash := must[string](t)(h.Passwords.Hasher.Hash(t.Context(), passphrase))
-	for _, length := range []int{20, 40, 47, 48, 52, 53, 54, 55, 56, 57, 58, 64, 100, 200, 254} {
-		for _, organisation := range []identity.OrganisationID{"", acmeID} {
-			email := address(length, organisation != "")
-			s := must[identity.Subject](t)(h.Manage.Create(t.Context(), identity.Caller{Door: "cli"}, manage.NewSubject{Email: email, Name: "X", PasswordHash: hash, Verified: true}))
-			if organisation != "" {
-				must[identity.Membership](t)(h.Manage.SaveMembership(t.Context(), identity.Caller{Door: "cli"}, identity.Membership{SubjectID: s.ID, OrganisationID: organisation}))
-			}
-			var token struct{ RefreshToken, AccessToken string }
-			step := func(path, body string, headers ...header) {
-				a := h.do(t, "POST", path, body, headers...)
-				if a.status != http.StatusOK || len(a.body) <= 10 || len(a.body) >= 400 {
-					t.Errorf("%d characters, organisation %q: %s answers %d with %d bytes", len(email), organisation, path, a.status, len(a.body))
-				}
-				if err := json.Unmarshal([]byte(a.body), &token); err != nil {
-					t.Fatal(err)
-				}
-			}
-			step(signInPath, `{"Email":"`+email+`","Password":"`+passphrase+`"}`)
-			first := token.RefreshToken
-			step(refreshPath, `{}`, bearer(first))
-			step(refreshPath, `{"GrantType":"RefreshToken"}`, bearer(first))
-			step(refreshPath, `{}`, bearer(token.RefreshToken))
-		}
-	}
-}
-
-// address makes one of a length, from 20 to 254 characters, different for members and others.
-func address(length int, member bool) string {
-	domain := ".test"
-	for len(domain) < length-64-1 { // labels have 63 letters at most
-		domain = "." + strings.Repeat("d", min(63, length-64-1-len(domain))) + domain
-	}
-	domain = strings.TrimPrefix(strings.ReplaceAll(domain, "..", "."), ".")
-	local := strings.Repeat("x", length-1-len(domain))
-	if member {
-		local = "m" + local[1:]
-	}
-	return local + "@" + domain
-}
-
 func TestBodyLimit(t *testing.T) {
 	h := newHouse(t)
 	access, _ := h.signIn(t, "ada@example.test")

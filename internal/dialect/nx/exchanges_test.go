@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/internal/config"
 	"gatehouse/internal/dialect/dialecttest"
 	"gatehouse/internal/factor/totp"
 	"gatehouse/internal/store/storetest"
@@ -28,13 +29,19 @@ func exchanges(t *testing.T) {
 	dialecttest.Replay(t, dialecttest.Options{Spec: openAPI, NewHouse: func(t *testing.T, story string) dialecttest.House {
 		var h *house
 		captured := map[string]string{}
+		configure := func(c *config.Config) {
+			if strings.HasSuffix(story, "_other_settings") {
+				c.SMTPURL, c.Nx.Registration = "smtp://mail.example.test:25", false
+			}
+		}
 		if strings.HasPrefix(story, "upstream") {
-			up := newUpstream(t)
+			up := newUpstream(t, configure)
 			h = up.house
 			captured["cloud"], captured["cloudcode"] = up.cloud.URL, up.cloud.Code("clara@cloud.test")
+			captured["adascode"], captured["ottoscode"] = up.cloud.Code("ada@example.test"), up.cloud.Code("otto@cloud.test")
 			captured["plugin"] = up.pluginToken(t, "clara@cloud.test")
 		} else {
-			h = newHouse(t)
+			h = newHouse(t, configure)
 		}
 		switch {
 		case strings.HasPrefix(story, "reset"):
@@ -42,8 +49,10 @@ func exchanges(t *testing.T) {
 		case story == "nx_code":
 			captured["state"], captured["code"] = h.browse(t, portal)
 			captured["state2"], captured["code2"] = h.browse(t, other)
-		case story == "cdb_token":
-			_, captured["code"] = h.browse(t, portal)
+		case strings.HasPrefix(story, "cdb_"):
+			for _, name := range []string{"code", "code2", "code3", "code4"} {
+				_, captured[name] = h.browse(t, portal)
+			}
 		}
 		for i, name := range []string{"now", "next", "then"} {
 			captured[name] = must[string](t)(totp.Code(sharedKey, h.Clock.Now().Add(time.Duration(i)*30*time.Second)))

@@ -227,6 +227,9 @@ func (w *writer) run(u *update) bool {
 	if err == nil {
 		err = t.failed
 	}
+	if late := u.ctx.Err(); err == nil && late != nil {
+		err = identity.Unavailable.Wrap(late) // whoever asked was told so by now, or will be
+	}
 	if t.failed != nil && broken(t.failed) {
 		w.group = append(w.group, u)
 		w.abandon(t.failed)

@@ -316,6 +316,53 @@ func TestCancelledContexts(t *testing.T) {
 		if a := read(t, store, func(r identity.Reader) (identity.Attempts, error) { return r.Attempts(t.Context(), "k") }); a.Count != 0 {
 			t.Errorf("count %d of an update that was left", a.Count)
 		}
+		// The same at the very end, when only the commit is missing; and others of its group stay.
+		leaving, cancel = context.WithCancel(t.Context())
+		check("Update left at its end", store.Update(leaving, func(tx identity.Tx) error {
+			_, err := tx.CountAttempt(leaving, "k", epoch, time.Hour)
+			cancel()
+			return err
+		}))
+		running, release := make(chan struct{}), make(chan struct{})
+		var group sync.WaitGroup
+		group.Go(func() {
+			update(t, store, func(identity.Tx) error {
+				close(running)
+				<-release
+				return nil
+			})
+		})
+		<-running
+		for i := range 8 {
+			group.Go(func() {
+				one, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				err := store.Update(one, func(tx identity.Tx) error {
+					_, err := tx.CountAttempt(one, fmt.Sprint("group", i), epoch, time.Hour)
+					if i%2 == 0 {
+						cancel()
+					}
+					return err
+				})
+				if i%2 == 0 {
+					check("Update left in a group", err)
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(release)
+		group.Wait()
+		for i := range 8 {
+			if a := read(t, store, func(r identity.Reader) (identity.Attempts, error) {
+				return r.Attempts(t.Context(), fmt.Sprint("group", i))
+			}); a.Count != i%2 {
+				t.Errorf("update %d of the group: count %d", i, a.Count)
+			}
+		}
+		if a := read(t, store, func(r identity.Reader) (identity.Attempts, error) { return r.Attempts(t.Context(), "k") }); a.Count != 0 {
+			t.Errorf("count %d of an update that was left at its end", a.Count)
+		}
 	})
 }
 

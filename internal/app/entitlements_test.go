@@ -21,12 +21,14 @@ import (
 func TestEntitlementsInTokens(t *testing.T) {
 	h := newHouse(t, apptest.Options{})
 	asRobot := [][2]string{{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("robot:"+clientSecret))}}
+	var about struct {
+		Active       bool
+		Org          identity.OrganisationID
+		Entitlements []string
+	}
 	told := func(token string) []string {
 		t.Helper()
-		var about struct {
-			Active       bool
-			Entitlements []string
-		}
+		about.Org, about.Entitlements = "", nil
 		a := h.must(t, request{method: "POST", target: "/oauth2/introspect", contentType: formType, body: form("token", token), header: asRobot})
 		must(t, json.Unmarshal([]byte(a.body), &about))
 		if !about.Active {
@@ -40,6 +42,10 @@ func TestEntitlementsInTokens(t *testing.T) {
 		tokens[kind] = h.print(t, kind, "ada@example.test")
 		if got := told(tokens[kind]); !slices.Equal(got, want) {
 			t.Errorf("%s: %v", kind, got)
+		}
+		// The Insights API has no word for an organisation in use.
+		if in := map[string]identity.OrganisationID{nxAccess: acme, titanFull: acme}[kind]; about.Org != in {
+			t.Errorf("%s: in use is %q, want %q", kind, about.Org, in)
 		}
 	}
 	if got := told(h.print(t, oidcOwn, "")); len(got) != 0 {
@@ -159,7 +165,8 @@ func TestADeviceSignsIn(t *testing.T) {
 	_, err = one.Licences.Assign(t.Context(), operator, licenceOfAcme, tillOfAcme)
 	must(t, err)
 	out, err := one.SignIn.Password(t.Context(), signin.PasswordInput{
-		Caller: identity.Caller{Door: oidc.Door, Address: "192.0.2.1"}, Login: "ada@example.test", Password: passphrase, ClientID: "box", Scopes: []string{"read"},
+		Caller: identity.Caller{Door: oidc.Door, Address: "192.0.2.1"}, Login: "ada@example.test", Password: passphrase,
+		Way: signin.Way{ClientID: "box", Scopes: []string{"read"}},
 	})
 	must(t, err)
 	a := read(introspect(one, one.Sessions.Opaque(out.Session, identity.RefreshToken)))

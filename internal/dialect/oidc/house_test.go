@@ -138,7 +138,8 @@ func programs(ctx context.Context, tx identity.Tx, now time.Time) error {
 func (h *house) session(t testing.TB, door identity.Door, client identity.ClientID, scopes ...string) identity.Session {
 	t.Helper()
 	out, err := h.SignIn.Password(t.Context(), signin.PasswordInput{
-		Caller: coretest.Caller(door), Login: h.ada.Email, Password: coretest.Password, ClientID: client, Scopes: scopes,
+		Caller: coretest.Caller(door), Login: h.ada.Email, Password: coretest.Password,
+		Way: signin.Way{ClientID: client, Scopes: scopes},
 	})
 	if err != nil {
 		t.Fatal(err)

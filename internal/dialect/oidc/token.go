@@ -32,7 +32,7 @@ type accessClaims struct {
 	AuthTime int64              `json:"auth_time,omitempty"`
 	AMR      []string           `json:"amr,omitempty"`
 	Actor    *actor             `json:"act,omitempty"`
-	// Ours, of a client's own token: whose program it is, and as which device of hers it signed in.
+	// Ours: the organisation that she uses; of a client's own token whose program it is, and as which device of hers it signed in.
 	Organisation identity.OrganisationID `json:"org,omitempty"`
 	Device       identity.DeviceID       `json:"device,omitempty"`
 	// Entitlements are ours: what her organisation, or the device, is licensed for. Left out where there is no room; introspection has all.
@@ -98,7 +98,7 @@ func (d *Dialect) printAccess(ctx context.Context, client identity.Client, s *id
 		Issuer: d.Issuer, Subject: string(s.SubjectID), Audience: d.audienceOf(client), ClientID: client.ID,
 		Expires: ends.Unix(), IssuedAt: s.RefreshedAt.Unix(), ID: accessID(s), Scope: scope,
 		Session: s.ID, AuthTime: s.AuthenticatedAt.Unix(), AMR: s.AMR, Actor: actorOf(s),
-		Entitlements: inToken(entitlements),
+		Organisation: s.OrganisationID, Entitlements: inToken(entitlements),
 	})
 }
 

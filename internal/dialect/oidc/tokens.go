@@ -152,7 +152,7 @@ func (d *Dialect) describe(live *session.Live) *introspection {
 		about.Subject, about.Organisation, about.Device = string(t.ClientID), t.OrganisationID, t.DeviceID
 		return about
 	}
-	about.Subject, about.Username = string(s.SubjectID), live.Subject.Email
+	about.Subject, about.Username, about.Organisation = string(s.SubjectID), live.Subject.Email, s.OrganisationID
 	about.AuthTime, about.AMR, about.Actor = s.AuthenticatedAt.Unix(), s.AMR, actorOf(s)
 	return about
 }

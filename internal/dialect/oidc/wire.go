@@ -28,7 +28,7 @@ type introspection struct {
 	Issuer    string             `json:"iss,omitempty"`
 	ID        string             `json:"jti,omitempty"`
 	Session   identity.SessionID `json:"sid,omitempty"`
-	// Ours, of a client's own token: whose program it is, and as which device of hers it signed in.
+	// Ours: the organisation that she uses; of a client's own token whose program it is, and as which device of hers it signed in.
 	Organisation identity.OrganisationID `json:"org,omitempty"`
 	Device       identity.DeviceID       `json:"device,omitempty"`
 	// Entitlements are ours: what the person's organisation, or the device, is licensed for.

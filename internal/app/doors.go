@@ -75,7 +75,7 @@ func (h *House) doors(ctx context.Context) error {
 	}
 	h.Doors = Doors{
 		Nx: &nx.Dialect{
-			Issuer: h.Config.Issuer, Prefix: h.Config.Nx.Prefix, Origins: h.Config.Nx.CORSOrigins,
+			Issuer: h.Config.Issuer, Prefix: h.Config.Nx.Prefix, Base: h.Config.Nx.Base, Origins: h.Config.Nx.CORSOrigins,
 			StrengthPerMinute: h.Config.Limits.NxStrengthPerMinute, CSRFPerMinute: h.Config.Limits.NxCSRFPerMinute, Keys: h.Ring,
 			SignIn: h.SignIn, SignUp: h.SignUp, Sessions: h.Sessions, Recovery: h.Recovery, Profiles: h.Profiles, Manage: h.Manage, Licences: h.Licences,
 			Cloud: h.Cloud, RedirectURLs: h.Config.Nx.RedirectURLs, Mails: h.Offers(identity.EmailCode), Services: h.nxServices(), Log: logs.In(h.log, logs.Doors), Now: h.now,
@@ -118,10 +118,7 @@ func (h *House) mount() []httpkit.Door {
 			doors = append(doors, d)
 		}
 	}
-	open(h.Config.Nx.Door, httpkit.Door{
-		Name: nx.Door, Routes: h.Doors.Nx.Routes(), Claims: nx.Claims, Wrap: h.Doors.Nx.Wrap,
-		NotFound: h.Doors.Nx.NotFound, MethodNotAllowed: h.Doors.Nx.MethodNotAllowed,
-	})
+	open(h.Config.Nx.Door, h.Doors.Nx.Routes())
 	if h.Cloud.Upstream == nil { // else that one is the cloud
 		open(h.Config.Nx.Door, h.Doors.Nx.CloudRoutes())
 	}

@@ -111,6 +111,7 @@ type Nx struct {
 	RememberLife time.Duration
 	RefreshGrace time.Duration
 	Registration bool
+	Base         string // above the vendor's own paths, but for /cdb
 
 	CloudAccessLife  time.Duration
 	CloudRefreshLife time.Duration

@@ -62,8 +62,17 @@ var rules = []rule{
 		}
 		return wrong("open one", "every door is shut")
 	}},
+	{[]string{"nx.base"}, func(c *Config) error {
+		switch {
+		case c.Nx.Base == "":
+			return wrong("write /auth, or another path; `nx.prefix` may be empty", "the door would take every path of the server")
+		case within(c.Nx.Base, "/cdb"):
+			return wrong("choose another nx.base", "%s lies below /cdb, which is Nx Cloud's", c.Nx.Base)
+		}
+		return nil
+	}},
 	{[]string{
-		"nx.prefix", "insights.prefix", "titan.prefix", "openwifi.prefix", "oidc.prefix",
+		"nx.prefix", "nx.base", "insights.prefix", "titan.prefix", "openwifi.prefix", "oidc.prefix",
 		"nx.hosts", "insights.hosts", "titan.hosts", "openwifi.hosts", "oidc.hosts",
 	}, (*Config).collisions},
 }
@@ -86,7 +95,7 @@ type mount struct {
 
 func (c *Config) mounts() []mount {
 	return []mount{
-		{"nx", c.Nx.Door, []string{"/auth", "/cdb"}},
+		{"nx", c.Nx.Door, []string{c.Nx.Base, "/cdb"}},
 		{"insights", c.Insights.Door, []string{"/oauth", "/api/v2"}},
 		{"titan", c.Titan.Door, []string{"/auth"}},
 		{"openwifi", c.OpenWiFi.Door, []string{"/api/v1"}},

@@ -104,6 +104,8 @@ var settings = slices.Concat(
 			func(c *Config) *string { return &c.Nx.ClientID }, text("a client id")),
 		row("nx.redirect_urls", "", "Where browsers may be sent back to (nx.md 5.2).",
 			func(c *Config) *[]string { return &c.Nx.RedirectURLs }, listOf(webURL())),
+		row("nx.base", "/auth", "Above the vendor's own paths, as clients know them (nx.md 1.1). Nx Cloud's, /cdb, stay at the root.",
+			func(c *Config) *string { return &c.Nx.Base }, pathPrefix()),
 		row("nx.registration", "true", "Whether people may register themselves, each with an organisation of her own (nx.md 3.4).",
 			func(c *Config) *bool { return &c.Nx.Registration }, boolean()),
 		// Clients renew an access token with less than two minutes left and a refresh token with less than an

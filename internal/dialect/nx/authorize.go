@@ -159,7 +159,7 @@ func (d *Dialect) goBack(w http.ResponseWriter, a authorization, code identity.S
 }
 
 func (d *Dialect) writeAuthorize(w http.ResponseWriter, status int, a authorization) error {
-	a.Action = d.Prefix + base + authorizePath
+	a.Action = d.Prefix + d.Base + authorizePath
 	var body bytes.Buffer
 	if err := authorizeTemplate.Execute(&body, a); err != nil {
 		return err

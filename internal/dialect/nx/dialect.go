@@ -50,7 +50,8 @@ func Rules(cfg config.Nx) session.Rules {
 // Dialect is the door. Its fields are set by whoever builds it and not changed after Routes.
 type Dialect struct {
 	Issuer            string   // public base URL, which links in mails begin with
-	Prefix            string   // the operator's, before our paths
+	Prefix            string   // the operator's, before all paths of ours
+	Base              string   // above the vendor's paths, but for the cloud's (nx.md 1.1)
 	Origins           []string // browser origins that may call us
 	StrengthPerMinute int      // password-strength calls of one address; 0: no limit
 	CSRFPerMinute     int      // sign-ins that one address begins by a page; 0: no limit
@@ -76,14 +77,13 @@ type Dialect struct {
 // Form reads the door's tokens.
 func (d *Dialect) Form() token.Form { return Form{d.Keys} }
 
-// base is below the operator's prefix, above the vendor's paths (nx.md 1.1).
-const base = "/auth"
-
-// Claims are the paths that are ours to refuse where nothing is served. Some doors have paths of their own below base: they
-// claim those, and the longer claim wins.
-var Claims = []string{
-	base + "/", base + "/authenticate/", base + "/configuration/", base + "/global/", base + "/licences/", base + "/license/", base + "/licenses/",
-	base + "/nx/", base + "/reset-password/", base + "/status/", base + "/user/",
+// claims are the paths that are ours to refuse where nothing is served. Another door may have paths of its own below the base: it
+// claims those, and the longer claim wins.
+func (d *Dialect) claims() (all []string) {
+	for _, path := range []string{"", "authenticate", "configuration", "global", "licences", "license", "licenses", "nx", "reset-password", "status", "user"} {
+		all = append(all, strings.TrimSuffix(d.Base+"/"+path, "/")+"/")
+	}
+	return all
 }
 
 const (
@@ -95,7 +95,7 @@ const (
 type operation struct {
 	name     string
 	method   string
-	paths    []string // below base; the first is the one we tell people
+	paths    []string // below the base; the first is the one we tell people
 	deadline time.Duration
 	open     func(*Dialect, http.ResponseWriter, *http.Request) error       // for anybody
 	user     func(*Dialect, http.ResponseWriter, *http.Request, call) error // for whoever shows an access token
@@ -146,11 +146,13 @@ func (d *Dialect) features() map[string]bool {
 	return map[string]bool{"Licenses": true, "NxLogin": true, "PasswordReset": d.Mails, "Registration": d.SignUp.Open(Door)}
 }
 
-// Routes lists what is served, without the operator's prefix.
-func (d *Dialect) Routes() []httpkit.Route {
+// Routes is the door, without the operator's prefix.
+func (d *Dialect) Routes() httpkit.Door {
 	d.strengthCalls = httpkit.Windows{Limit: d.StrengthPerMinute, Window: time.Minute, Now: d.Now}
 	d.csrfCalls = httpkit.Windows{Limit: d.CSRFPerMinute, Window: time.Minute, Now: d.Now}
-	return d.routes(base, operations)
+	return httpkit.Door{
+		Name: Door, Routes: d.routes(d.Base, operations), Claims: d.claims(), Wrap: d.Wrap, NotFound: d.NotFound, MethodNotAllowed: d.MethodNotAllowed,
+	}
 }
 
 func (d *Dialect) routes(base string, operations []operation) []httpkit.Route {
@@ -207,7 +209,7 @@ func (d *Dialect) NotFound(w http.ResponseWriter, r *http.Request) {
 func (d *Dialect) MethodNotAllowed(w http.ResponseWriter, r *http.Request, allow []string) {
 	w.Header().Set("Allow", strings.Join(allow, ", "))
 	text := "This method is not served here."
-	if strings.HasSuffix(r.URL.Path, base+signInPath) && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+	if strings.HasSuffix(r.URL.Path, d.Base+signInPath) && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		text = "Credentials do not belong in an address. Send them with POST."
 	}
 	note(r, identity.Invalid)

@@ -407,6 +407,28 @@ func TestLinkIsBelowTheIssuerAndPrefix(t *testing.T) {
 	}
 }
 
+// The base is the operator's, too (nx.md 1.1); Nx Cloud's own paths are not below it.
+func TestBase(t *testing.T) {
+	h := newHouse(t, func(c *config.Config) { c.Nx.Prefix, c.Nx.Base = "/vendor", "/api/v3" })
+	for path, want := range map[string]int{
+		"/vendor/api/v3/status": 200, "/vendor/api/v3/": 200, "/vendor/api/v3/configuration": 401, "/vendor/cdb/systems": 401,
+		"/vendor/auth/status": 404, "/vendor/api/v3/cdb/systems": 404, "/api/v3/status": 404, "/vendor/api/v3/authenticate/signin": 405,
+	} {
+		if a := h.do(t, "GET", path, ""); a.status != want {
+			t.Errorf("GET %s: %d %s, want %d", path, a.status, a.body, want)
+		}
+	}
+	if a := h.do(t, "GET", "/vendor/api/v3/authenticate/signin", ""); !strings.Contains(a.body, "Credentials do not belong in an address") {
+		t.Errorf("sign-in by GET: %s", a.body)
+	}
+	if a := h.do(t, "POST", "/vendor/api/v3/authenticate/forgot-password", `{"Email":"ada@example.test"}`); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if link := mailedLink.FindString(h.Mails(t)[0].Text); !strings.HasPrefix(link, "https://id.example.test/vendor/api/v3/reset-password?") {
+		t.Errorf("link %s", link)
+	}
+}
+
 func TestWrongCurrentPasswordLocks(t *testing.T) {
 	h := newHouse(t)
 	access, _ := h.signIn(t, "ada@example.test")
@@ -464,7 +486,7 @@ func TestDocumentListsWhatIsServed(t *testing.T) {
 			}
 		}
 	}
-	for _, route := range slices.Concat(h.Doors.Nx.Routes(), h.Doors.Nx.CloudRoutes().Routes) {
+	for _, route := range slices.Concat(h.Doors.Nx.Routes().Routes, h.Doors.Nx.CloudRoutes().Routes) {
 		if route.Op != "openapi" {
 			served = append(served, route.Method+" "+strings.ReplaceAll(route.Path, "{$}", ""))
 		}

@@ -56,7 +56,7 @@ func (page) Style() template.HTML { return "<style>" + pageStyle + "</style>" }
 
 // resetLink is the address in the mail.
 func (d *Dialect) resetLink(secret identity.Secret) string {
-	return d.Issuer + d.Prefix + base + resetPath + "?token=" + url.QueryEscape(secret.Reveal())
+	return d.Issuer + d.Prefix + d.Base + resetPath + "?token=" + url.QueryEscape(secret.Reveal())
 }
 
 // openReset shows the form, if the link is still good.
@@ -134,7 +134,7 @@ func (d *Dialect) refusePage(w http.ResponseWriter, r *http.Request, err error) 
 }
 
 func (d *Dialect) writePage(w http.ResponseWriter, status int, p page) error {
-	p.Action = d.Prefix + base + resetPath
+	p.Action = d.Prefix + d.Base + resetPath
 	var body bytes.Buffer
 	if err := pageTemplate.Execute(&body, p); err != nil {
 		return err

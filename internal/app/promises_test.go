@@ -528,7 +528,8 @@ func (h *house) apiKey(t testing.TB, kind string, live *session.Live) (identity.
 func (h *house) oidcRefresh(t testing.TB, login string) string {
 	t.Helper()
 	out, err := h.SignIn.Password(t.Context(), signin.PasswordInput{
-		Caller: identity.Caller{Door: oidc.Door, Address: "192.0.2.1"}, Login: login, Password: passphrase, ClientID: "robot", Scopes: []string{"read"},
+		Caller: identity.Caller{Door: oidc.Door, Address: "192.0.2.1"}, Login: login, Password: passphrase,
+		Way: signin.Way{ClientID: "robot", Scopes: []string{"read"}},
 	})
 	if err != nil {
 		t.Fatal(err)

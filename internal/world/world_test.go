@@ -97,7 +97,8 @@ func (h *house) export() []byte {
 
 func (h *house) signIn(login string, pw identity.Secret) (signin.Outcome, error) {
 	return h.SignIn.Password(h.t.Context(), signin.PasswordInput{
-		Caller: coretest.Caller(coretest.Door), Login: login, Password: pw, Steps: signin.Steps{Proof: true, Change: true},
+		Caller: coretest.Caller(coretest.Door), Login: login, Password: pw,
+		Way: signin.Way{Steps: signin.Steps{Proof: true, Change: true}},
 	})
 }
 

@@ -121,7 +121,8 @@ type LoginInput struct {
 func (s *Service) Login(ctx context.Context, in LoginInput) (signin.Outcome, error) {
 	if s.Upstream == nil {
 		return s.SignIn.Password(ctx, signin.PasswordInput{
-			Caller: in.Caller, Login: in.Email, Password: in.Password, Landing: signin.LastOrFirst, Steps: signin.Steps{Proof: true},
+			Caller: in.Caller, Login: in.Email, Password: in.Password,
+			Way: signin.Way{Landing: signin.LastOrFirst, Steps: signin.Steps{Proof: true}},
 		})
 	}
 	return s.password(ctx, in, arrival{caller: in.Caller, login: in.Email})
@@ -389,7 +390,8 @@ func (s *Service) enter(ctx context.Context, who nxcloud.Account, a arrival) (si
 		return signin.Outcome{}, err
 	}
 	out, err := s.SignIn.Token(ctx, signin.TokenInput{
-		Caller: a.caller, Token: pass, Landing: signin.LastOrFirst, Steps: signin.Steps{Proof: true}, Attributes: attributes,
+		Caller: a.caller, Token: pass,
+		Way: signin.Way{Landing: signin.LastOrFirst, Steps: signin.Steps{Proof: true}, Attributes: attributes},
 	})
 	if err != nil {
 		s.drop(ctx, a.refresh)

@@ -129,11 +129,12 @@ func (s *Service) Code(ctx context.Context, in CodeInput) (signin.Outcome, error
 	if s.Upstream == nil {
 		elsewhere := false
 		out, err := s.SignIn.Token(ctx, signin.TokenInput{
-			Caller: in.Caller, Token: in.Code, From: s.Door, Landing: signin.LastOrFirst, Steps: signin.Steps{Proof: true},
+			Caller: in.Caller, Token: in.Code, From: s.Door,
 			Bound: func(b signin.Bound) bool {
 				elsewhere = b.Redirect != redirect
 				return b.Client == s.ClientID && !elsewhere
 			},
+			Way: signin.Way{Landing: signin.LastOrFirst, Steps: signin.Steps{Proof: true}},
 		})
 		if err != nil && elsewhere {
 			return out, ErrState // the state of one page with the code of another
@@ -201,7 +202,8 @@ func (s *Service) Plugin(ctx context.Context, in PluginInput) (signin.Outcome, e
 			return signin.Outcome{}, ErrForbidden
 		}
 		return s.derive(ctx, parent, signin.TokenInput{
-			Caller: in.Caller, Landing: signin.LastOrFirst, Steps: signin.Steps{Proof: true}, Admit: s.admits(in.System),
+			Caller: in.Caller,
+			Way:    signin.Way{Landing: signin.LastOrFirst, Steps: signin.Steps{Proof: true}, Admit: s.admits(in.System)},
 		})
 	}
 	ask, cancel := s.asking(ctx)

@@ -101,8 +101,9 @@ type AuthorizeInput struct {
 // Authorize takes the first step at the page. Its outcome, or Prove's, has the code for the client as Token.
 func (s *Service) Authorize(ctx context.Context, in AuthorizeInput) (signin.Outcome, error) {
 	return s.SignIn.Password(ctx, signin.PasswordInput{
-		Caller: in.Caller, Login: in.Login, Password: in.Password, Steps: signin.Steps{Proof: true},
+		Caller: in.Caller, Login: in.Login, Password: in.Password,
 		Hand: &signin.Bound{Client: in.Client, Redirect: in.Redirect, TTL: codeTTL},
+		Way:  signin.Way{Steps: signin.Steps{Proof: true}},
 	})
 }
 
@@ -143,11 +144,15 @@ func (s *Service) refreshOf(limited identity.Secret) string {
 	return hex.EncodeToString(s.Box.MAC("cloud-limited", []byte(limited.Reveal())))
 }
 
+// way is that of all who ask for tokens of the cloud.
+func (s *Service) way(in GrantInput) signin.Way {
+	return signin.Way{Scopes: in.scopes(), KeepsSpent: true, Steps: signin.Steps{Proof: true}, Attributes: in.Attributes, Admit: s.admits(in.Scope)}
+}
+
 // GrantPassword gives tokens for a password; code is that of a second factor, if the client has asked for it already.
 func (s *Service) GrantPassword(ctx context.Context, in GrantInput, login string, password identity.Secret, code string) (Granted, error) {
 	out, err := s.SignIn.Password(ctx, signin.PasswordInput{
-		Caller: in.Caller, Login: login, Password: password, Scopes: in.scopes(), KeepsSpent: true, Steps: signin.Steps{Proof: true},
-		Attributes: in.Attributes, Admit: s.admits(in.Scope),
+		Caller: in.Caller, Login: login, Password: password, Way: s.way(in),
 	})
 	if err == nil && out.Ticket != nil && code != "" {
 		out, err = s.SignIn.Proof(ctx, signin.ProofInput{Caller: in.Caller, Ticket: signin.TicketRef{Secret: out.Ticket.Secret}, Code: code})
@@ -159,10 +164,10 @@ func (s *Service) GrantPassword(ctx context.Context, in GrantInput, login string
 // given for; one that names nothing ("") is bound by its id alone.
 func (s *Service) GrantCode(ctx context.Context, in GrantInput, code identity.Secret, redirect string) (Granted, error) {
 	out, err := s.SignIn.Token(ctx, signin.TokenInput{
-		Caller: in.Caller, Token: code, Scopes: in.scopes(), KeepsSpent: true, Steps: signin.Steps{Proof: true}, Attributes: in.Attributes,
+		Caller: in.Caller, Token: code, Way: s.way(in),
 		Bound: func(b signin.Bound) bool {
 			return b.Client != "" && b.Client == in.Client && (redirect == "" || redirect == b.Redirect)
-		}, Admit: s.admits(in.Scope),
+		},
 	})
 	return s.granted(out), err
 }
@@ -190,8 +195,7 @@ func (s *Service) GrantRefresh(ctx context.Context, in GrantInput, raw identity.
 		return Granted{Session: live.Session, Subject: live.Subject}, nil
 	}
 	out, err := s.derive(ctx, parent, signin.TokenInput{
-		Caller: in.Caller, Scopes: in.scopes(), KeepsSpent: true, Steps: signin.Steps{Proof: true}, Attributes: in.Attributes,
-		Until: parent.Session.AbsoluteAt, Admit: s.admits(in.Scope),
+		Caller: in.Caller, Until: parent.Session.AbsoluteAt, Way: s.way(in),
 	})
 	return s.granted(out), err
 }

@@ -132,7 +132,8 @@ func TestWholeWay(t *testing.T) {
 
 		// No code of the set-up opens anything, the next one does.
 		out, err := h.SignIn.Password(t.Context(), signin.PasswordInput{
-			Caller: coretest.Caller(coretest.Door), Login: ada.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true},
+			Caller: coretest.Caller(coretest.Door), Login: ada.Email, Password: coretest.Password,
+			Way: signin.Way{Steps: signin.Steps{Proof: true}},
 		})
 		if err != nil || out.Ticket == nil {
 			t.Fatalf("sign-in: %+v, %v", out, err)

@@ -127,7 +127,7 @@ func (h *house) link(live *session.Live) (federation.Outcome, error) {
 
 func (h *house) redeem(token identity.Secret) (signin.Outcome, error) {
 	h.t.Helper()
-	return h.SignIn.Token(h.t.Context(), signin.TokenInput{Caller: caller, Token: token, Steps: signin.Steps{Proof: true}})
+	return h.SignIn.Token(h.t.Context(), signin.TokenInput{Caller: caller, Token: token, Way: signin.Way{Steps: signin.Steps{Proof: true}}})
 }
 
 func (h *house) audited(action string) (outcomes []string) {

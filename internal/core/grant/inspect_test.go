@@ -62,7 +62,8 @@ func build(t *testing.T, store identity.Store) *house {
 func (h *house) begin(door identity.Door, client identity.ClientID, change ...func(*signin.PasswordInput)) identity.Session {
 	h.t.Helper()
 	in := signin.PasswordInput{
-		Caller: coretest.Caller(door), Login: h.Person().Email, Password: coretest.Password, ClientID: client, Scopes: []string{"read"},
+		Caller: coretest.Caller(door), Login: h.Person().Email, Password: coretest.Password,
+		Way: signin.Way{ClientID: client, Scopes: []string{"read"}},
 	}
 	for _, f := range change {
 		f(&in)

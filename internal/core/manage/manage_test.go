@@ -310,7 +310,7 @@ func TestTOTPIsSealedForItsRow(t *testing.T) {
 		if err := h.EnrolTOTP(ctx, operator, ada.ID, "gezd gnbv gy3t qojq gezd gnbv gy3t qojq"); err != nil {
 			t.Fatal(err)
 		}
-		out, err := h.core.SignIn.Password(ctx, signin.PasswordInput{Caller: coretest.Caller(coretest.Door), Login: ada.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true}})
+		out, err := h.core.SignIn.Password(ctx, signin.PasswordInput{Caller: coretest.Caller(coretest.Door), Login: ada.Email, Password: coretest.Password, Way: signin.Way{Steps: signin.Steps{Proof: true}}})
 		if err != nil || out.Ticket == nil {
 			t.Fatal(out, err)
 		}

@@ -256,7 +256,7 @@ func TestPumping(t *testing.T) {
 		// Her sign-in is not theirs to stop.
 		s := h.Person()
 		h.WithTarget(s, identity.SMSCode, number)
-		in := signin.PasswordInput{Caller: h.caller, Login: s.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true}}
+		in := signin.PasswordInput{Caller: h.caller, Login: s.Email, Password: coretest.Password, Way: signin.Way{Steps: signin.Steps{Proof: true}}}
 		if out, err := h.SignIn.Password(t.Context(), in); err != nil || out.Ticket == nil {
 			t.Errorf("the number's owner signs in: %v", err)
 		}

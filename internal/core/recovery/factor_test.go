@@ -62,7 +62,8 @@ func (h *house) recovered(s identity.Subject) string {
 func (h *house) half(s identity.Subject) identity.Secret {
 	h.t.Helper()
 	out, err := h.SignIn.Password(h.t.Context(), signin.PasswordInput{
-		Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true},
+		Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password,
+		Way: signin.Way{Steps: signin.Steps{Proof: true}},
 	})
 	if err != nil || out.Ticket == nil {
 		h.t.Fatalf("%+v, %v, want a second step", out, err)
@@ -217,7 +218,7 @@ func TestRecoveryWhereNothingElseIsLeft(t *testing.T) {
 		s := h.Person()
 		h.WithTarget(s, identity.SMSCode, "+15145550100")
 		h.SMS.Open = false
-		in := signin.PasswordInput{Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true}}
+		in := signin.PasswordInput{Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password, Way: signin.Way{Steps: signin.Steps{Proof: true}}}
 		_, err := h.SignIn.Password(t.Context(), in)
 		h.want("before", err, identity.FactorRequired)
 		mailed := h.recovered(s)
@@ -395,7 +396,8 @@ func TestPrintedCodes(t *testing.T) {
 			t.Errorf("told %s", all)
 		}
 		out, err := h.SignIn.Password(t.Context(), signin.PasswordInput{
-			Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true},
+			Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password,
+			Way: signin.Way{Steps: signin.Steps{Proof: true}},
 		})
 		if err != nil || len(out.Ticket.Factors) != 1 {
 			t.Errorf("offered when all are used: %+v, %v", out.Ticket, err)
@@ -419,8 +421,9 @@ func TestPrintedCodesAreNoFactorAlone(t *testing.T) {
 		})
 		h.wantSignIn(s, coretest.Password, nil)
 		in := signin.PasswordInput{
-			Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true},
+			Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password,
 			OwnDemand: func(identity.Subject) identity.Demand { return identity.FactorNeeded },
+			Way:       signin.Way{Steps: signin.Steps{Proof: true}},
 		}
 		h.Email.Open = false
 		_, err := h.SignIn.Password(t.Context(), in)

@@ -385,7 +385,8 @@ func TestALinkIsGoodAtItsDoorOnly(t *testing.T) {
 		// A sign-in's ticket is none, though its holder proved the password.
 		h.WithTOTP(s)
 		out, err := h.SignIn.Password(t.Context(), signin.PasswordInput{
-			Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true},
+			Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password,
+			Way: signin.Way{Steps: signin.Steps{Proof: true}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -433,7 +434,7 @@ func TestResetEndsSessionsAndKeepsTheFactor(t *testing.T) {
 		}
 		hers, others := []begun{begin(s, coretest.Door), begin(s, coretest.Lax)}, begin(bystander, coretest.Door)
 		h.WithTOTP(s)
-		half := signin.PasswordInput{Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password, Steps: signin.Steps{Proof: true}}
+		half := signin.PasswordInput{Caller: coretest.Caller(coretest.Door), Login: s.Email, Password: coretest.Password, Way: signin.Way{Steps: signin.Steps{Proof: true}}}
 		halfway, err := h.SignIn.Password(t.Context(), half)
 		if err != nil {
 			t.Fatal(err)

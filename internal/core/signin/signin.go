@@ -121,35 +121,48 @@ const (
 	UUIDTicket                     // a random UUID, for contracts that want one
 )
 
+// Way is what a door says of a way in, whichever first step it begins with.
+type Way struct {
+	ClientID   identity.ClientID
+	Scopes     []string
+	Remember   bool
+	KeepsSpent bool
+	Landing    Landing
+	Steps      Steps
+	TicketForm TicketForm
+	TicketTTL  time.Duration // 0: the house's
+	Attributes []byte        // the door's own, for the session
+	// Demand reads a door's own words for "members need a second factor" off the organisation that she lands in. May be nil.
+	Demand func(identity.Organisation) identity.Demand
+	// DemandKinds are those that satisfy Demand. May be nil, and give nil: all.
+	DemandKinds func(identity.Organisation) []identity.CredentialKind
+	// Admit is asked once it is known who she is, in the transaction: may she have what the door was asked for, and does that want a
+	// second factor? May be nil.
+	Admit func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error)
+	// CodeLink is the address of the door's page that a link in the place of a mailed code opens. nil: no such link.
+	CodeLink func(identity.Secret) string
+}
+
+// intent is what is to come of it, as far as the door says.
+func (w Way) intent() intent {
+	return intent{
+		ClientID: w.ClientID, Scopes: w.Scopes, Remember: w.Remember, KeepsSpent: w.KeepsSpent, Attributes: w.Attributes,
+		Steps: w.Steps, TicketForm: w.TicketForm, TicketTTL: w.TicketTTL, linksWith: w.CodeLink,
+	}
+}
+
 // PasswordInput is a first step.
 type PasswordInput struct {
 	Caller      identity.Caller
 	Login       string
 	Password    identity.Secret
 	NewPassword identity.Secret // "": keep; otherwise set it once the person has fully signed in
-	ClientID    identity.ClientID
-	Scopes      []string
-	Remember    bool
-	KeepsSpent  bool
-	Landing     Landing
-	Steps       Steps
-	TicketForm  TicketForm
-	TicketTTL   time.Duration // 0: the house's
-	Attributes  []byte        // the door's own, for the session
-	// Demand reads a door's own words for "members need a second factor" off the organisation that she lands in. May be nil.
-	Demand func(identity.Organisation) identity.Demand
-	// OwnDemand reads the same off the person, for a door at which she asks for it herself. May be nil.
+	Way
+	// OwnDemand reads a demand for a second factor off the person, for a door at which she asks for it herself. May be nil.
 	OwnDemand func(identity.Subject) identity.Demand
-	// Admit is asked once the password is right, in the transaction: may she have what the door was asked for, and does that want a
-	// second factor? May be nil.
-	Admit func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error)
 	// Hand has the machine end with a one-time token for another way in, bound to what it says, instead of a session. May be nil.
-	Hand *Bound
-	// DemandKinds are those that satisfy Demand. May be nil, and give nil: all.
-	DemandKinds func(identity.Organisation) []identity.CredentialKind
-	// CodeLink is the address of the door's page that a link in the place of a mailed code opens. nil: no such link.
-	CodeLink func(identity.Secret) string
-	Devices  Devices
+	Hand    *Bound
+	Devices Devices
 }
 
 // Outcome is where the machine stands. Exactly one of Session.ID, Ticket and Token is set.
@@ -248,11 +261,8 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 	}
 	var rehashed string
 	var weak error
-	todo := intent{
-		LoginKey: key, ClientID: in.ClientID, Scopes: in.Scopes, Remember: in.Remember, KeepsSpent: in.KeepsSpent,
-		Attributes: in.Attributes, Org: who.landing, AMR: []string{"pwd"}, Steps: in.Steps, TicketForm: in.TicketForm, TicketTTL: in.TicketTTL,
-		Hand: in.Hand,
-	}
+	todo := in.intent()
+	todo.LoginKey, todo.Org, todo.AMR, todo.Hand = key, who.landing, []string{"pwd"}, in.Hand
 	if match {
 		if rehash {
 			if rehashed, err = s.rehash(ctx, in.Password); err != nil {
@@ -260,7 +270,7 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 			}
 		}
 		todo.PasswordVersion = who.context.Current.Version
-		todo.Kinds, todo.linksWith = who.kinds, in.CodeLink
+		todo.Kinds = who.kinds
 		if in.Remember {
 			todo.MarksTTL = in.Devices.TTL
 		}

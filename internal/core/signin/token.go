@@ -92,28 +92,13 @@ func (s *Service) issueToken(ctx context.Context, tx identity.Tx, caller identit
 
 // TokenInput is a first step with a one-time token.
 type TokenInput struct {
-	Caller     identity.Caller
-	Token      identity.Secret
-	From       identity.Door // that issued it; "": the caller's
-	ClientID   identity.ClientID
-	Scopes     []string
-	Remember   bool
-	KeepsSpent bool
-	Landing    Landing
-	Steps      Steps
-	TicketForm TicketForm
-	TicketTTL  time.Duration // 0: the house's
-	Attributes []byte        // the door's own, for the session
-	Until      time.Time     // the session's end at the latest; zero: as the door's rules say
-	// Demand reads a door's own words for "members need a second factor" off the organisation that she lands in. May be nil.
-	Demand func(identity.Organisation) identity.Demand
+	Caller identity.Caller
+	Token  identity.Secret
+	From   identity.Door // that issued it; "": the caller's
+	Way
+	Until time.Time // the session's end at the latest; zero: as the door's rules say
 	// Bound says whether the token may be redeemed here; nil: only one that is bound to nothing. The refused one is spent.
 	Bound func(Bound) bool
-	// Admit is PasswordInput.Admit.
-	Admit func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error)
-	// DemandKinds and CodeLink are PasswordInput's.
-	DemandKinds func(identity.Organisation) []identity.CredentialKind
-	CodeLink    func(identity.Secret) string
 }
 
 // Token takes the first step with a one-time token. A second factor is asked where the policy or the organisation demands one and the
@@ -132,11 +117,8 @@ func (s *Service) Token(ctx context.Context, in TokenInput) (Outcome, error) {
 		if err != nil {
 			return err // of 256 bit nobody guesses one, so there is nothing to count
 		}
-		todo := intent{
-			ClientID: in.ClientID, Scopes: in.Scopes, Remember: in.Remember, KeepsSpent: in.KeepsSpent, Attributes: in.Attributes,
-			AMR: said.AMR, Steps: in.Steps, TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Until: in.Until,
-			NeedsProof: c.Policy.SecondFactor == identity.FactorNeeded, linksWith: in.CodeLink,
-		}
+		todo := in.intent()
+		todo.AMR, todo.Until, todo.NeedsProof = said.AMR, in.Until, c.Policy.SecondFactor == identity.FactorNeeded
 		if c.Current != nil {
 			todo.PasswordVersion = c.Current.Version
 		}

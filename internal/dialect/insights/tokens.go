@@ -72,7 +72,8 @@ func (d *Dialect) tokenRequest(w http.ResponseWriter, r *http.Request) (oauth.Me
 // password signs a person in. The contract has no second step: whoever needs one is refused.
 func (d *Dialect) password(w http.ResponseWriter, r *http.Request, p oauth.Params, client identity.Client, scopes []string) error {
 	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
-		Caller: httpkit.Caller(r, Door), Login: p.Get("username"), Password: p.Secret("password"), ClientID: client.ID, Scopes: scopes,
+		Caller: httpkit.Caller(r, Door), Login: p.Get("username"), Password: p.Secret("password"),
+		Way: signin.Way{ClientID: client.ID, Scopes: scopes},
 	})
 	if err != nil {
 		return err

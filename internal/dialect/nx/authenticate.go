@@ -44,7 +44,7 @@ func (d *Dialect) signIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
 		Caller: d.caller(r), Login: login, Password: identity.Secret(password),
-		Remember: remember, KeepsSpent: !modern, Landing: signin.LastOrFirst,
+		Way: signin.Way{Remember: remember, KeepsSpent: !modern, Landing: signin.LastOrFirst},
 	})
 	if errors.Is(err, identity.FactorRequired) {
 		return identity.FactorRequired.Because("A second factor is needed. Sign in with /nx/login and then /nx/totp.")

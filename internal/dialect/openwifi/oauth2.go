@@ -77,7 +77,7 @@ func (d *Dialect) signIn(w http.ResponseWriter, r *http.Request, q query, body *
 	}
 	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
 		Caller: d.caller(r), Login: strings.TrimSpace(login), Password: identity.Secret(current), NewPassword: identity.Secret(next),
-		Steps: signin.Steps{Proof: true}, TicketForm: signin.UUIDTicket, TicketTTL: challengeTTL,
+		Way: signin.Way{Steps: signin.Steps{Proof: true}, TicketForm: signin.UUIDTicket, TicketTTL: challengeTTL},
 	})
 	if err != nil {
 		return err

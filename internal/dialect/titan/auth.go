@@ -44,12 +44,19 @@ func (d *Dialect) signIn(r *http.Request, c *call) (any, error) {
 		return d.signInByToken(r, c, token, landing, remember)
 	}
 	out, err := d.SignIn.Password(r.Context(), signin.PasswordInput{
-		Caller: c.Caller, Login: login, Password: identity.Secret(password), Remember: remember, Landing: landing,
-		Steps: signin.Steps{Proof: true}, TicketTTL: codeTTL, Demand: hubDemand, OwnDemand: ownDemand,
-		DemandKinds: hubKinds, CodeLink: d.page(signin.CodeLink),
+		Caller: c.Caller, Login: login, Password: identity.Secret(password), OwnDemand: ownDemand,
 		Devices: signin.Devices{Mark: markOf(r), TTL: deviceTTL, CheckStrange: d.CheckStrange},
+		Way:     d.way(landing, remember),
 	})
 	return d.outcome(r, c, out, err)
+}
+
+// way is that of both variants.
+func (d *Dialect) way(landing signin.Landing, remember bool) signin.Way {
+	return signin.Way{
+		Remember: remember, Landing: landing, Steps: signin.Steps{Proof: true}, TicketTTL: codeTTL,
+		Demand: hubDemand, DemandKinds: hubKinds, CodeLink: d.page(signin.CodeLink),
+	}
 }
 
 // code answers POST /auth/code (titan.md 3.2).

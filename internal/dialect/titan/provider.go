@@ -25,8 +25,7 @@ type stateAnswer struct {
 // signInByToken answers POST /auth, the variant with a token (titan.md 3.1).
 func (d *Dialect) signInByToken(r *http.Request, c *call, token string, landing signin.Landing, remember bool) (any, error) {
 	out, err := d.SignIn.Token(r.Context(), signin.TokenInput{
-		Caller: c.Caller, Token: identity.Secret(token), Remember: remember, Landing: landing, Steps: signin.Steps{Proof: true},
-		TicketTTL: codeTTL, Demand: hubDemand, DemandKinds: hubKinds, CodeLink: d.page(signin.CodeLink),
+		Caller: c.Caller, Token: identity.Secret(token), Way: d.way(landing, remember),
 	})
 	return d.outcome(r, c, out, err)
 }

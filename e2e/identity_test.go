@@ -151,7 +151,7 @@ identity_providers:
 	}
 	second := newVisitor(t).goThere(n.base, "house", "?intent=login", "", "test-user@localhost")
 	if in := titan(fmt.Sprintf(`{"token":%q}`, second.Get("token"))); in.status != http.StatusOK || !strings.Contains(in.text, `"email":"test-user@zitadel.ch"`) {
-		t.Errorf("the second time: %d %s", in.status, in.text)
+		t.Errorf("the second time: %v gives %d %s\n%s", second, in.status, in.text, n.logged())
 	}
 
 	var session struct{ Data struct{ Token string } }

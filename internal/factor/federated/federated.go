@@ -67,6 +67,7 @@ type Service struct {
 
 	mu    sync.Mutex
 	known map[string]*provider // by issuer and kind
+	asked map[string]int       // calls of hosts of issuers that are under way
 }
 
 // Registration is what the operator and a provider agreed on.
@@ -126,16 +127,30 @@ func (s *Service) Changed(changes []identity.Change) {
 	}
 }
 
-// Inside says whether a host is the issuer of a provider in use: what the operator wrote may be in his own network.
+// Inside says whether a host is the issuer of a provider that is asked right now: what the operator wrote may be in his own network.
 func (s *Service) Inside(hostport string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.known {
-		if hostOf(p.issuer) == hostport {
-			return true
+	return s.asked[hostport] > 0
+}
+
+// ask notes that a call of an issuer begins; end says that it is over.
+func (s *Service) ask(issuer string) (end func()) {
+	host := hostOf(issuer)
+	count := func(n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.asked[host] += n; s.asked[host] == 0 {
+			delete(s.asked, host)
 		}
 	}
-	return false
+	s.mu.Lock()
+	if s.asked == nil {
+		s.asked = map[string]int{}
+	}
+	s.mu.Unlock()
+	count(1)
+	return func() { count(-1) }
 }
 
 // maxKnown providers; the operator's are few.
@@ -274,6 +289,7 @@ func (s *Service) call(ctx context.Context, p *provider, ask func(context.Contex
 	default:
 		return identity.Busy.After(time.Second, "too many people sign in with this identity provider; wait and try again")
 	}
+	defer s.ask(p.issuer)()
 	err := ask(ctx)
 	p.noted(s.Now(), s.Limits, trouble(ctx, err))
 	return err

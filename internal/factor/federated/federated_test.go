@@ -108,6 +108,25 @@ func TestFlow(t *testing.T) {
 	}
 }
 
+// A change of some provider that comes while somebody is on her way fails nobody: the provider's host is still one that may be called.
+func TestChangedWhileUnderWay(t *testing.T) {
+	h := newHouse(t, identity.OpenIDProvider)
+	h.provider.Change(func(p *providertest.Provider) {
+		p.Answer = func(http.ResponseWriter, *http.Request) bool {
+			h.Changed([]identity.Change{{Kind: identity.ProvidersChanged}})
+			return false
+		}
+	})
+	for range 2 {
+		if _, err := h.flow(t); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if host := strings.TrimPrefix(h.provider.URL, "http://"); h.Inside(host) {
+		t.Errorf("%s may be called by anybody while nobody signs in", host)
+	}
+}
+
 // What a provider says about the address may come by userinfo, and must be about the same person.
 func TestUserInfo(t *testing.T) {
 	h := newHouse(t, identity.OpenIDProvider)

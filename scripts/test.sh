@@ -16,6 +16,7 @@ alone=(
   TestBadInput TestNthFault TestEveryActIsRecorded TestNobodyLearnsWhoIsThere TestMutantTokens TestTokensAtEveryOperation
   TestRefusalsKeepSecrets TestEnginesSayTheSame TestActingTouchesNothingOfHers TestManyLargestAtOnce
   TestExchanges TestStories TestExchangesOnPostgreSQL TestStoriesOnPostgreSQL TestScripts TestScriptsOnPostgreSQL
+  TestSizesAndClaims TestAnswersWithOneTokenAreShort
 )
 slow="^($(IFS='|'; echo "${alone[*]}"))\$"
 

@@ -215,6 +215,7 @@ func TestEveryDeadlineCutsOff(t *testing.T) {
 	h.license(t)
 	var short http.Handler
 	nx.WithDeadline(shrunk, func() { short = h.House.House.Handler() })
+	t.Parallel() // most of it is waiting
 	waitedFor := map[slowness]map[string]bool{}
 	for slow := nothing + 1; slow < slownesses; slow++ {
 		waitedFor[slow] = map[string]bool{}
@@ -335,6 +336,7 @@ func TestSilentCloudIsCutOff(t *testing.T) {
 			u := newUpstream(t)
 			var short http.Handler
 			nx.WithDeadline(5*shrunk, func() { short = u.House.House.Handler() })
+			t.Parallel() // most of it is waiting
 			c := tt.call(t, u)
 			c.method = "POST"
 			before := u.changes(t)

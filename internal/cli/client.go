@@ -22,7 +22,7 @@ type clientAddCmd struct {
 	Scope        []string `help:"Scopes that it may have." placeholder:"SCOPES"`
 	Redirect     []string `help:"Redirect URIs." placeholder:"URIS"`
 	Audience     []string `help:"Resource servers that its tokens are for." placeholder:"URIS"`
-	Organisation string   `help:"Key of the organisation whose program it is; the house's, without it." placeholder:"KEY"`
+	Organisation string   `name:"org" aliases:"organisation" help:"Key of the organisation whose program it is; the house's, without it." placeholder:"KEY"`
 	Device       string   `help:"Key or id of the device as which it signs in, and with which it goes; the organisation follows." placeholder:"KEY"`
 	Public       bool     `help:"It can keep no secret, and gets none."`
 	SecretStdin  bool     `help:"Read its secret from standard input instead of making one."`

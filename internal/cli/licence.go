@@ -503,7 +503,11 @@ func (c *licenceReleaseCmd) Run(e *environment) error {
 		if err != nil {
 			return err
 		}
-		return c.changed(e, h, c.JSON, after, fmt.Sprintf("does not name %s any more; %d of %d seats are taken", d.Key, after.Taken, after.Seats))
+		said := fmt.Sprintf("does not name %s any more; %d of %d seats are taken", d.Key, after.Taken, after.Seats)
+		if after.Taken == 0 {
+			said += ": it is for every device of the organisation until it names one"
+		}
+		return c.changed(e, h, c.JSON, after, said)
 	})
 }
 

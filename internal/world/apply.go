@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -260,69 +261,96 @@ type applier struct {
 	steps  []Step
 	site   map[identity.OrganisationID]map[string]identity.Site
 	late   []func() error // demotions and suspensions: after the promotions that may replace the last superadmin
+	wrong  Mistakes       // of the records so far
 }
 
 func (a *applier) step(action Action, kind, name string, changes ...string) {
 	a.steps = append(a.steps, Step{action, kind, name, changes})
 }
 
-// all goes from what is referred to, to what refers to it.
+// all goes from what is referred to, to what refers to it. It goes on past a record that is refused, so that all of the file's mistakes
+// are told, and leaves out what only a whole file can be judged by.
 func (a *applier) all(ctx context.Context) error {
 	if err := a.references(ctx); err != nil {
 		return err
 	}
 	for _, p := range a.w.Policies {
-		if err := a.policy(ctx, p); err != nil {
-			return refused(a.w.File, p.record, err)
+		if err := a.each(ctx, p.record, func() error { return a.policy(ctx, p) }); err != nil {
+			return err
 		}
 	}
 	for _, o := range a.w.Organisations {
-		if err := a.organisation(ctx, o); err != nil {
-			return refused(a.w.File, o.record, err)
+		if err := a.each(ctx, o.record, func() error { return a.organisation(ctx, o) }); err != nil {
+			return err
 		}
 	}
 	for _, role := range a.w.Roles {
-		if err := a.role(ctx, role); err != nil {
-			return refused(a.w.File, role.record, err)
+		if err := a.each(ctx, role.record, func() error { return a.role(ctx, role) }); err != nil {
+			return err
 		}
 	}
 	for i, s := range a.w.Subjects {
-		if err := a.subject(ctx, s, a.proofs.subjects[i]); err != nil {
-			return refused(a.w.File, s.record, err)
+		if err := a.each(ctx, s.record, func() error { return a.subject(ctx, s, a.proofs.subjects[i]) }); err != nil {
+			return err
 		}
 	}
-	for _, last := range a.late {
-		if err := last(); err != nil {
-			return err
+	if len(a.wrong) == 0 {
+		for _, last := range a.late {
+			if err := last(); err != nil {
+				return err
+			}
 		}
 	}
 	if err := a.licensing(ctx); err != nil {
 		return err
 	}
 	for i, c := range a.w.Clients {
-		if err := a.client(ctx, c, a.proofs.clients[i]); err != nil {
-			return refused(a.w.File, c.record, err)
+		if err := a.each(ctx, c.record, func() error { return a.client(ctx, c, a.proofs.clients[i]) }); err != nil {
+			return err
 		}
 	}
 	for _, service := range a.w.Services {
-		if err := a.service(ctx, service); err != nil {
-			return refused(a.w.File, service.record, err)
+		if err := a.each(ctx, service.record, func() error { return a.service(ctx, service) }); err != nil {
+			return err
 		}
 	}
 	for _, p := range a.w.Providers {
-		if err := a.provider(ctx, p); err != nil {
-			return refused(a.w.File, p.record, err)
+		if err := a.each(ctx, p.record, func() error { return a.provider(ctx, p) }); err != nil {
+			return err
 		}
 	}
-	if a.o.Prune {
-		return a.prune(ctx)
+	if err := a.wrong.err(); err != nil || !a.o.Prune {
+		return err
+	}
+	return a.prune(ctx)
+}
+
+// each does one record, unless it names what is not there. A refusal is kept as a mistake; the error is what stops the whole.
+func (a *applier) each(ctx context.Context, of record, do func() error) error {
+	if slices.ContainsFunc(a.wrong, func(m Mistake) bool { return strings.HasPrefix(m.Field, of.field+".") }) {
+		return nil
+	}
+	err := do()
+	if err == nil || len(a.wrong) > 0 && err == error(identity.NotFound) {
+		return nil // in the second case it refers to a record that was refused
+	}
+	var told Mistakes
+	if err := refused(a.w.File, of, err); !errors.As(err, &told) {
+		return err
+	}
+	if a.wrong = append(a.wrong, told...); len(a.wrong) >= maxMistakes {
+		return a.wrong.err()
+	}
+	// A verb may have worded what the engine refused, which then does nothing more in this transaction.
+	if _, err := a.tx.RevocationEpoch(ctx); err != nil {
+		return a.wrong.err()
 	}
 	return nil
 }
 
 // references finds every name in the file that leads nowhere, neither in it nor in the store.
 func (a *applier) references(ctx context.Context) error {
-	var m Mistakes
+	m := &a.wrong
 	known := map[string]bool{}
 	for _, p := range a.w.Policies {
 		known["policy "+p.Policy.Key] = true
@@ -399,10 +427,7 @@ func (a *applier) references(ctx context.Context) error {
 			}
 		}
 	}
-	if err := a.licensingReferences(ctx, &m, known, stands); err != nil {
-		return err
-	}
-	return m.err()
+	return a.licensingReferences(ctx, m, known, stands)
 }
 
 func (a *applier) siteStands(ctx context.Context, m Membership) error {
@@ -526,6 +551,8 @@ func (a *applier) organisation(ctx context.Context, o Organisation) error {
 	switch {
 	case errors.Is(err, identity.NotFound):
 		if old, err = a.newOrganisation(ctx, o, policy); err != nil {
+			// Whatever is hers is judged, too: by an organisation that goes again with the mistake.
+			_, _ = a.Manage.CreateOrganisationIn(ctx, a.tx, a.o.Caller, manage.NewOrganisation{Key: o.Key})
 			return err
 		}
 	case err != nil:

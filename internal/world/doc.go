@@ -12,8 +12,8 @@
 //   - A plain `password` or `secret` is compared with what is stored by verifying it. With `must_change_password: true` it is a
 //     first password: it is never put back over one that she chose. The operator vouches for passwords and addresses, so rule
 //     and history are not asked, and `verified` is true for new subjects unless the file says otherwise.
-//   - A mistake changes nothing: all of the file is one transaction, and all mistakes are reported at once with file, line and
-//     field.
+//   - A mistake changes nothing: all of the file is one transaction. All mistakes are reported at once with file, line and field:
+//     first those that the text alone shows, then those against what is stored and what the house takes, of each record the first.
 //
 // What a door keeps of a record, and the core does not understand, is JSON under the door's name. In the file it stands under the
 // same name (`titan:`, `nx:`, `insights:`, `openwifi:`), patched into what is stored; other doors' under `attributes:`.

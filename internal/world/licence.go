@@ -231,18 +231,18 @@ func devicesOf(l Licence) []string {
 // licensing goes on from what is referred to.
 func (a *applier) licensing(ctx context.Context) error {
 	for _, one := range a.w.Agreements {
-		if err := a.agreement(ctx, one); err != nil {
-			return refused(a.w.File, one.record, err)
+		if err := a.each(ctx, one.record, func() error { return a.agreement(ctx, one) }); err != nil {
+			return err
 		}
 	}
 	for _, d := range a.w.Devices {
-		if err := a.device(ctx, d); err != nil {
-			return refused(a.w.File, d.record, err)
+		if err := a.each(ctx, d.record, func() error { return a.device(ctx, d) }); err != nil {
+			return err
 		}
 	}
 	for _, l := range a.w.Licences {
-		if err := a.licence(ctx, l); err != nil {
-			return refused(a.w.File, l.record, err)
+		if err := a.each(ctx, l.record, func() error { return a.licence(ctx, l) }); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -424,6 +424,38 @@ func TestMistakes(t *testing.T) {
 		{"redirect", "clients:\n  - id: a\n    redirect_uris: ['javascript:alert(1)']\n", []string{"world.yaml:3: clients[0].redirect_uris: must not be of this scheme"}},
 		{"must change nothing", "subjects:\n  - email: a@example.test\n    must_change_password: true\n", []string{"world.yaml:3: subjects[0].must_change_password: needs a password"}},
 		{"late, and nothing stays", "organisations: [{key: kept}]\nservices:\n  - {type: x, uri: 'gopher://x'}\n", []string{"world.yaml:3: services[0].uri: must be an http or https address"}},
+		{"what the house refuses, all at once", `organisations:
+  - {key: one, name: "two\nlines"}
+  - {key: two}
+agreements:
+  - {key: pro, name: Pro, kind: subscription, provides: [inference]}
+  - {key: draft, name: Draft, kind: subscription, provides: [inference], published_at: null}
+devices:
+  - {key: camera, name: Camera, organisation: one}
+  - {key: other, name: Other, organisation: two}
+  - {key: lost, name: Lost, organisation: nobody}
+licences:
+  - {key: a, agreement: pro, organisation: one, device: other}
+  - {key: b, agreement: pro, organisation: one, starts_at: 2027-01-01, expires_at: 2026-01-01}
+  - {key: c, agreement: draft, organisation: one}
+  - {key: d, agreement: pro, organisation: one, devices: [camera, lost], seats: 1}
+  - {key: e, agreement: none, organisation: one}
+  - {key: f, agreement: pro, organisation: two, seats: 0}
+clients:
+  - {id: g, secret: a secret of some length, grants: [client_credentials], organisation: one, device: other}
+services:
+  - {type: x, uri: 'gopher://x'}
+`, []string{
+			"world.yaml:2: organisations[0].name: ",
+			`world.yaml:10: devices[2].organisation: there is no organisation "nobody"`,
+			"world.yaml:12: licences[0].device: the organisation has no such device",
+			"world.yaml:13: licences[1].expires_at: must be after starts_at",
+			"world.yaml:14: licences[2].agreement: is not published yet",
+			`world.yaml:16: licences[4].agreement: there is no agreement "none"`,
+			"world.yaml:17: licences[5].seats: must be at least 1",
+			`world.yaml:19: clients[0].device: device "other" is of organisation "two"`,
+			"world.yaml:21: services[0].uri: must be an http or https address",
+		}},
 		{"endless alias", "roles: &a\n  - *a\n", []string{"world.yaml:"}},
 		{"bomb", "x: &a [1,1,1,1,1,1,1,1,1,1]\ny: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n", []string{"is not known here"}},
 	}
@@ -435,6 +467,28 @@ func TestMistakes(t *testing.T) {
 				h.t = t
 				h.refuse(tt.text, tt.want...)
 			})
+		}
+	})
+}
+
+// What the engine refuses ends its transaction: whoever stands behind it in the file is not blamed for that.
+func TestMistakeOfTheEngine(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		w := h.parse(`organisations:
+  - {key: one, name: "two\nlines"}
+  - {key: p, hash: 0123456789abcdef0123456789abcdef01234567}
+  - {key: q, hash: 0123456789abcdef0123456789abcdef01234567}
+  - {key: r}
+agreements:
+  - {key: pro, name: Pro, kind: subscription, provides: [inference]}
+licences:
+  - {key: a, agreement: pro, organisation: r}
+`)
+		_, err := h.Apply(t.Context(), w, world.Options{})
+		var m world.Mistakes
+		if !errors.As(err, &m) || len(m) != 2 || m[0].Line != 2 || m[1].Line != 4 {
+			t.Errorf("got %v, want mistakes in lines 2 and 4", err)
 		}
 	})
 }

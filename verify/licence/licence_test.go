@@ -759,6 +759,34 @@ func TestLongestRevocations(t *testing.T) {
 	}
 }
 
+// A system that is not written to has a link to where the memory is; it stays one, and what it leads to remembers.
+func TestMemoryFileBehindLinks(t *testing.T) {
+	system, data := t.TempDir(), t.TempDir()
+	name, real := filepath.Join(system, "licence.state"), filepath.Join(data, "state")
+	for link, to := range map[string]string{name: "second", filepath.Join(system, "second"): real, filepath.Join(system, "loop"): "loop"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for epoch := range int64(2) { // the first makes the file
+		m := Memory{RevocationEpoch: epoch}
+		if err := File(name).Save(m); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{name, real} {
+			if got, err := File(file).Load(); err != nil || got != m {
+				t.Errorf("%s holds %+v, %v, want %+v", file, got, err, m)
+			}
+		}
+	}
+	if to, err := os.Readlink(name); err != nil || to != "second" {
+		t.Errorf("the link is %q, %v", to, err)
+	}
+	if err := File(filepath.Join(system, "loop")).Save(Memory{}); err == nil {
+		t.Error("a loop was saved to")
+	}
+}
+
 func TestMemoryFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "licence.state")
 	if m, err := File(name).Load(); err != nil || m != (Memory{}) {

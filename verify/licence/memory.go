@@ -41,11 +41,14 @@ type Store interface {
 }
 
 // File is a Store in a small file of this name. It is replaced in one step (fsync, rename), so that a power cut leaves the old or the
-// new one. Its folder must exist and be the device's alone. Deleting the file starts anew; a file that cannot be read is refused rather
+// new one; where the name is a link, the file that it leads to is. Its folder must exist and be the device's alone. Deleting the file starts anew; a file that cannot be read is refused rather
 // than forgotten.
 type File string
 
-const maxFile = 4 << 10
+const (
+	maxFile  = 4 << 10
+	maxLinks = 40 // as many as Linux follows
+)
 
 type wireMemory struct {
 	Format          int   `json:"format"`
@@ -107,6 +110,27 @@ func instant(s int64) time.Time {
 	return second(s)
 }
 
+// place follows links. A box whose system is not written to has one that leads to where it may write: in the link's own place the memory
+// would be gone with the next start.
+func (name File) place() (string, error) {
+	path := string(name)
+	for range maxLinks {
+		to, err := os.Readlink(path)
+		if err != nil { // a file, or nothing yet
+			return path, nil
+		}
+		if !filepath.IsAbs(to) {
+			dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return "", err
+			}
+			to = filepath.Join(dir, to)
+		}
+		path = to
+	}
+	return "", fmt.Errorf("%s: too many links", string(name))
+}
+
 // Save replaces the file.
 func (name File) Save(m Memory) error {
 	w := wireMemory{Format: 1, RevocationEpoch: m.RevocationEpoch}
@@ -120,15 +144,19 @@ func (name File) Save(m Memory) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(string(name))
-	f, err := os.CreateTemp(dir, filepath.Base(string(name))+".*.tmp") // mode 0600
+	path, err := name.place()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.tmp") // mode 0600
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(append(data, '\n'))
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), string(name))
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))

@@ -20,7 +20,7 @@ type Document struct {
 
 // DocumentFor prints a licence that the viewer may see, see Issue.
 func (s *Service) DocumentFor(ctx context.Context, caller identity.Caller, v Viewer, id identity.LicenceID, device identity.DeviceID) (Document, error) {
-	return s.document(ctx, caller, device, DocumentsPerHour, func(r identity.Reader) (Shown, error) { return show(ctx, r, v, id) })
+	return s.document(ctx, caller, device, DocumentsPerHour, func(r identity.Reader) (Shown, error) { return s.show(ctx, r, v, id) })
 }
 
 // DocumentsPerHour are printed of one licence for one device, or for its organisation, at most: each is a row of the log.

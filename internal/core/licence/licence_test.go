@@ -678,3 +678,57 @@ func TestEntitlements(t *testing.T) {
 		want("revoked")
 	})
 }
+
+// Who came before the organisation ended has nothing of it any more: no list, no document, nothing to use.
+func TestOrganisationEnds(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		w := newWorld(t, store)
+		ctx := t.Context()
+		member, both, root := w.member(w.acme, "user"), w.member(w.acme, "user"), w.Person()
+		l := w.licence()
+		theirs := w.licence(func(n *licence.New) { n.OrganisationID = w.other.ID })
+		w.Core.Update(func(tx identity.Tx) error {
+			root.Superadmin = true
+			if err := tx.UpdateSubject(ctx, root); err != nil {
+				return err
+			}
+			w.acme.ExpiresAt = w.Clock.Now().Add(time.Hour)
+			if err := tx.UpdateOrganisation(ctx, w.acme); err != nil {
+				return err
+			}
+			return tx.SaveMembership(ctx, identity.Membership{ID: "01a0b000-0000-7000-8000-00000000ffff", SubjectID: both.ID, OrganisationID: w.other.ID})
+		})
+		v := licence.Viewer{SubjectID: member.ID, OrganisationID: w.acme.ID}
+		check := func(when string, stands bool) {
+			t.Helper()
+			for what, of := range map[string]licence.Holder{
+				"the organisation": {OrganisationID: w.acme.ID}, "a device": {OrganisationID: w.acme.ID, DeviceID: w.one.ID},
+				"a member who uses it": {SubjectID: member.ID, OrganisationID: w.acme.ID}, "a member": {SubjectID: member.ID},
+			} {
+				if got := must[[]string](t)(w.Entitlements(ctx, of)); (len(got) == 2) != stands || !stands && len(got) > 0 {
+					t.Errorf("%s: %s may use %v", when, what, got)
+				}
+			}
+			if got := must[[]string](t)(w.Entitlements(ctx, licence.Holder{SubjectID: both.ID})); len(got) != 2 {
+				t.Errorf("%s: a member of two may use %v", when, got)
+			}
+			page := must[licence.Page](t)(w.List(ctx, v, identity.LicenceFilter{Limit: 10}))
+			if (page.Total == 1) != stands || (len(page.Licences) == 1) != stands {
+				t.Errorf("%s: %d of %d are listed", when, len(page.Licences), page.Total)
+			}
+			if _, err := w.Show(ctx, v, l.ID); (err == nil) != stands || err != nil && !errors.Is(err, identity.NotFound) {
+				t.Errorf("%s: shown: %v", when, err)
+			}
+			if page := must[licence.Page](t)(w.List(ctx, licence.Viewer{SubjectID: root.ID}, identity.LicenceFilter{Limit: 10})); page.Total != 2 {
+				t.Errorf("%s: a superadmin sees %d", when, page.Total)
+			}
+			if _, err := w.Show(ctx, licence.Viewer{SubjectID: both.ID, OrganisationID: w.other.ID}, theirs.ID); err != nil {
+				t.Errorf("%s: the other's: %v", when, err)
+			}
+		}
+		check("before", true)
+		w.Clock.Advance(time.Hour)
+		w.Clock.Advance(10 * time.Second) // what is remembered ends so late
+		check("after", false)
+	})
+}

@@ -8,8 +8,8 @@ import (
 	"gatehouse/internal/identity"
 )
 
-// Viewer is who looks: a member sees the licences of the organisation that she uses, a superadmin those of all unless she has
-// chosen one to act for.
+// Viewer is who looks: a member sees the licences of the organisation that she uses, until that has ended, a superadmin those of all
+// unless she has chosen one to act for.
 type Viewer struct {
 	SubjectID      identity.SubjectID
 	OrganisationID identity.OrganisationID // in use; "": none
@@ -32,7 +32,7 @@ type Page struct {
 }
 
 // scope says whose licences the viewer may see.
-func scope(ctx context.Context, r identity.Reader, v Viewer) (org identity.OrganisationID, all bool, err error) {
+func (s *Service) scope(ctx context.Context, r identity.Reader, v Viewer) (org identity.OrganisationID, all bool, err error) {
 	subject, err := r.Subject(ctx, v.SubjectID)
 	if errors.Is(err, identity.NotFound) {
 		return "", false, identity.TokenRevoked.Because("this account is gone")
@@ -47,10 +47,14 @@ func scope(ctx context.Context, r identity.Reader, v Viewer) (org identity.Organ
 	if err != nil {
 		return "", false, err
 	}
-	if slices.ContainsFunc(memberships, func(m identity.Membership) bool { return m.OrganisationID == v.OrganisationID }) {
-		return v.OrganisationID, false, nil
+	if !slices.ContainsFunc(memberships, func(m identity.Membership) bool { return m.OrganisationID == v.OrganisationID }) {
+		return "", false, nil
 	}
-	return "", false, nil
+	o, err := r.Organisation(ctx, v.OrganisationID)
+	if err != nil || o.ExpiredAt(s.Now()) { // her session may be older than that
+		return "", false, err
+	}
+	return o.ID, false, nil
 }
 
 // maxText is the longest text, in bytes, that a name could have as its part, and that SQLite takes for a pattern.
@@ -63,7 +67,7 @@ func (s *Service) List(ctx context.Context, v Viewer, f identity.LicenceFilter) 
 	}
 	var page Page
 	err := s.Store.View(ctx, func(r identity.Reader) error {
-		org, all, err := scope(ctx, r, v)
+		org, all, err := s.scope(ctx, r, v)
 		if err != nil || org == "" && !all || len(f.Text) > maxText {
 			return err
 		}
@@ -132,14 +136,14 @@ func complete(ctx context.Context, r identity.Reader, list []identity.Licence) (
 func (s *Service) Show(ctx context.Context, v Viewer, id identity.LicenceID) (Shown, error) {
 	var shown Shown
 	err := s.Store.View(ctx, func(r identity.Reader) (err error) {
-		shown, err = show(ctx, r, v, id)
+		shown, err = s.show(ctx, r, v, id)
 		return err
 	})
 	return shown, err
 }
 
-func show(ctx context.Context, r identity.Reader, v Viewer, id identity.LicenceID) (Shown, error) {
-	org, all, err := scope(ctx, r, v)
+func (s *Service) show(ctx context.Context, r identity.Reader, v Viewer, id identity.LicenceID) (Shown, error) {
+	org, all, err := s.scope(ctx, r, v)
 	if err != nil {
 		return Shown{}, err
 	}

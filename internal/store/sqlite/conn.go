@@ -51,8 +51,11 @@ func (c *conn) close() error {
 	return c.raw.Close()
 }
 
-// prepare gives the statement for a text. Texts are constants and a few compositions of constants, so the cache needs no
-// bound.
+// maxStatements bounds what one connection keeps prepared, some kilobytes each. There are about 200 constant texts; the lists of
+// licences are composed, in thousands of ways that whoever asks may go through.
+const maxStatements = 512
+
+// prepare gives the statement for a text.
 func (c *conn) prepare(query string) (*statement, error) {
 	s := c.statements[query]
 	if s != nil {
@@ -74,8 +77,23 @@ func (c *conn) prepare(query string) (*statement, error) {
 	}); !ok {
 		return nil, fmt.Errorf("the driver's %T is not what this package was written for", prepared)
 	}
+	c.makeRoom()
 	c.statements[query] = s
 	return s, nil
+}
+
+// makeRoom forgets a statement, whichever comes, where there are too many: one that is used often is soon there again.
+func (c *conn) makeRoom() {
+	if len(c.statements) < maxStatements {
+		return
+	}
+	for query, s := range c.statements {
+		if !s.busy {
+			_ = s.prepared.Close()
+			delete(c.statements, query)
+			return
+		}
+	}
 }
 
 func (s *statement) bind(args []any) error {

@@ -1,8 +1,8 @@
 // Package sqlite keeps the house in one file beside the program: the default engine.
 //
-// One goroutine writes. It commits the updates that wait together, each in a savepoint, so that durable writes
-// (synchronous=FULL) scale with how many callers there are and not with how fast the disk is. Readers have connections
-// of their own and never wait for it: the file is in WAL mode. Checkpoints run beside both.
+// One goroutine writes. It commits the updates that wait together, so that durable writes (synchronous=FULL) scale with how
+// many callers there are and not with how fast the disk is. Readers have connections of their own and never wait for it: the
+// file is in WAL mode. Checkpoints run beside both.
 //
 // The command line opens the same file while a node serves; the two take turns to write.
 package sqlite

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,6 +72,41 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%q is more than one line", err)
 			}
 		})
+	}
+}
+
+// Whoever composes many queries fills no memory with them, and nobody loses the statement whose rows she reads.
+func TestStatementsAreBounded(t *testing.T) {
+	e := openEngine(t, t.TempDir())
+	c, err := e.dialReader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	held, err := c.query("SELECT 1 UNION SELECT 2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	for i := range 3 * maxStatements {
+		r, err := c.query(fmt.Sprintf("SELECT %d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n int
+		if !r.Next() || r.Scan(&n) != nil || n != i {
+			t.Fatalf("SELECT %d gives %d, %v", i, n, r.Err())
+		}
+		r.Close()
+	}
+	if n := len(c.statements); n > maxStatements {
+		t.Errorf("%d statements are kept", n)
+	}
+	for want := 1; want <= 2; want++ {
+		var n int
+		if !held.Next() || held.Scan(&n) != nil || n != want {
+			t.Errorf("row %d is %d, %v", want, n, held.Err())
+		}
 	}
 }
 

@@ -224,6 +224,7 @@ type licenceJSON struct {
 	Catalogues     []string      `json:"catalogues"`
 	Seats          int           `json:"seats"`
 	Taken          int           `json:"taken"`
+	EveryDevice    bool          `json:"every_device"`
 	SignedBy       string        `json:"signed_by,omitempty"`
 	SignedAt       string        `json:"signed_at,omitempty"`
 	RevokedAt      string        `json:"revoked_at,omitempty"`
@@ -247,7 +248,7 @@ func licenceObject(l licence.Shown, now time.Time) licenceJSON {
 	return licenceJSON{
 		ID: string(l.ID), Key: l.Key, Code: l.Code, State: string(l.StateAt(now)), Agreement: l.Agreement.Key, Organisation: l.Organisation.Key,
 		Provider: l.Provider.Key, StartsAt: when(l.StartsAt), ExpiresAt: when(l.ExpiresAt), Grace: policy.Span(l.Grace), PaidUntil: when(l.PaidUntilAt),
-		AmountPerMonth: l.AmountPerMonth, DiscountBP: l.DiscountBP, Catalogues: orNone(l.Catalogues), Seats: l.Seats, Taken: l.Taken,
+		AmountPerMonth: l.AmountPerMonth, DiscountBP: l.DiscountBP, Catalogues: orNone(l.Catalogues), Seats: l.Seats, Taken: l.Taken, EveryDevice: !l.Named,
 		SignedBy: string(l.SignedBy), SignedAt: when(l.SignedAt), RevokedAt: when(l.RevokedAt), RevokedFor: l.RevokedFor,
 	}
 }
@@ -339,6 +340,9 @@ func (c *licenceShowCmd) Run(e *environment) error {
 			if row[1] != "" {
 				t.row(nil, row[0], row[1])
 			}
+		}
+		if o.EveryDevice {
+			t.row(nil, "device", "every one of the organisation")
 		}
 		for _, v := range d.Devices {
 			t.row(nil, "device", v.Key+" ("+string(v.ID)+")")
@@ -489,7 +493,8 @@ func (n named) both(e *environment, h *app.House, device string) (licence.Detail
 
 type licenceReleaseCmd struct {
 	named
-	Device string `arg:"" help:"Key or id of the device."`
+	Device      string `arg:"" help:"Key or id of the device."`
+	EveryDevice bool   `help:"It was the last one: have the licence be for every device of the organisation from now on."`
 	jsonFlag
 }
 
@@ -499,13 +504,23 @@ func (c *licenceReleaseCmd) Run(e *environment) error {
 		if err != nil {
 			return err
 		}
+		if c.EveryDevice && len(l.Devices) > 1 {
+			return identity.Conflict.Because(fmt.Sprintf("the licence names %s; release the others first", countWord(len(l.Devices), "device")))
+		}
 		after, err := h.Licences.Release(e.ctx, e.caller(), l.ID, d.ID)
+		if err == nil && c.EveryDevice {
+			named := false
+			after, err = h.Licences.Update(e.ctx, e.caller(), l.ID, licence.Change{Named: &named})
+		}
 		if err != nil {
 			return err
 		}
 		said := fmt.Sprintf("does not name %s any more; %d of %d seats are taken", d.Key, after.Taken, after.Seats)
-		if after.Taken == 0 {
-			said += ": it is for every device of the organisation until it names one"
+		switch {
+		case !after.Named:
+			said += ": it is for every device of the organisation"
+		case after.Taken == 0:
+			said += ": it is for none until it names one"
 		}
 		return c.changed(e, h, c.JSON, after, said)
 	})

@@ -53,6 +53,9 @@ type Licence struct {
 	Catalogues     []string
 	Seats          int // devices that it may name
 	Taken          int // devices that it names; kept by TakeSeat and ReleaseSeat
+	// Named: it is for the devices that it names, and for none while it names none, so that whose seat is taken away does not get
+	// everybody's. Set by TakeSeat.
+	Named          bool
 	RevokedAt      time.Time
 	RevokedFor     string
 	DocumentsEndAt time.Time // when the last document printed of it is of no use any more; zero: none was
@@ -154,7 +157,7 @@ type LicenceReader interface {
 	DevicesOfLicence(ctx context.Context, id LicenceID) ([]Device, error)           // by id
 	LicencesOfDevice(ctx context.Context, id DeviceID) ([]Licence, error)           // by id
 	// Entitling gives the agreements, each once, of an organisation's licences that hold at now, grace included. With a device, of
-	// those that name it or no device at all.
+	// those that name it or are for every device.
 	Entitling(ctx context.Context, org OrganisationID, device DeviceID, now time.Time) ([]Agreement, error)
 	Renewals(ctx context.Context, id LicenceID) ([]Renewal, error) // oldest first
 	// DueLicences gives up to limit licences whose NoticeAt has come, the longest due first.

@@ -47,6 +47,7 @@ type Licence struct {
 	Provider       *string // "": none
 	Devices        *[]string
 	Seats          *int
+	EveryDevice    *bool // it is for all of the organisation, and names none
 	StartsAt       *time.Time
 	ExpiresAt      *time.Time // zero: never
 	Grace          *time.Duration
@@ -115,7 +116,7 @@ func (r *reader) licence(w *World, n *yaml.Node, field string) {
 				l.Devices = &[]string{key}
 			}
 		},
-		"devices": r.intoTexts(&l.Devices), "seats": r.intoWhole(&l.Seats), "starts_at": r.intoInstant(&l.StartsAt),
+		"devices": r.intoTexts(&l.Devices), "seats": r.intoWhole(&l.Seats), "every_device": r.intoTruth(&l.EveryDevice), "starts_at": r.intoInstant(&l.StartsAt),
 		"expires_at": orNull(r, &l.ExpiresAt, r.instant),
 		"grace": func(n *yaml.Node, field string) {
 			before := len(r.mistakes)
@@ -139,6 +140,9 @@ func (r *reader) licence(w *World, n *yaml.Node, field string) {
 	_, one := l.fields["device"]
 	if _, several := l.fields["devices"]; one && several {
 		r.mistakes.add(r.file, l.at("devices"), "is given beside device; one of them is enough")
+	}
+	if l.EveryDevice != nil && *l.EveryDevice && l.Devices != nil && len(*l.Devices) > 0 {
+		r.mistakes.add(r.file, l.at("every_device"), "is given beside devices; a licence that names some is for those alone")
 	}
 	if l.Devices != nil {
 		for i, key := range *l.Devices {
@@ -447,8 +451,14 @@ func (a *applier) licence(ctx context.Context, in Licence) error {
 		return identity.Conflict.In("organisation", "a licence stays with its organisation; revoke it and make another")
 	}
 	var changes []string
+	var named *bool
+	if every := differs(&changes, "every_device", !old.Named, in.EveryDevice); every != nil {
+		named = new(bool)
+		*named = !*every
+	}
 	change := licence.Change{
-		Key: differs(&changes, "key", old.Key, &in.Key), Code: differs(&changes, "code", old.Code, in.Code),
+		Named: named,
+		Key:   differs(&changes, "key", old.Key, &in.Key), Code: differs(&changes, "code", old.Code, in.Code),
 		Seats: differs(&changes, "seats", old.Seats, in.Seats), Grace: differs(&changes, "grace", old.Grace, in.Grace),
 		AmountPerMonth: differs(&changes, "amount_per_month", old.AmountPerMonth, in.AmountPerMonth),
 		DiscountBP:     differs(&changes, "discount_bp", old.DiscountBP, in.DiscountBP),
@@ -519,6 +529,7 @@ func (a *applier) newLicence(ctx context.Context, in Licence, to refers) error {
 	into(&n.Catalogues, in.Catalogues)
 	into(&n.Seats, in.Seats)
 	into(&n.Devices, to.devices)
+	n.Named = in.EveryDevice != nil && !*in.EveryDevice
 	into(&n.Revoked, in.Revoked)
 	if in.Seats != nil && *in.Seats == 0 {
 		return identity.Invalid.In("seats", "must be at least 1")
@@ -630,6 +641,7 @@ type (
 		Provider       any        `yaml:"provider"`
 		Devices        []string   `yaml:"devices,flow"`
 		Seats          int        `yaml:"seats"`
+		EveryDevice    bool       `yaml:"every_device"`
 		StartsAt       time.Time  `yaml:"starts_at"`
 		ExpiresAt      *time.Time `yaml:"expires_at"`
 		Grace          string     `yaml:"grace"`
@@ -701,7 +713,7 @@ func (e *exporter) readLicences(ctx context.Context) error {
 			after = l.ID
 			f := fileLicence{
 				Key: l.Key, ID: string(l.ID), Code: l.Code, Agreement: e.agreements[l.AgreementID], Organisation: e.organisations[l.OrganisationID],
-				Provider: orNone(e.organisations[l.ProviderID]), Devices: []string{}, Seats: l.Seats, StartsAt: l.StartsAt, ExpiresAt: optional(l.ExpiresAt),
+				Provider: orNone(e.organisations[l.ProviderID]), Devices: []string{}, Seats: l.Seats, EveryDevice: !l.Named, StartsAt: l.StartsAt, ExpiresAt: optional(l.ExpiresAt),
 				Grace: policy.Span(l.Grace), PaidUntil: optional(l.PaidUntilAt), AmountPerMonth: l.AmountPerMonth, DiscountBP: l.DiscountBP,
 				Catalogues: listed(l.Catalogues), SignedBy: orNone(string(l.SignedBy)), SignedAt: optional(l.SignedAt), Revoked: !l.RevokedAt.IsZero(),
 			}

@@ -36,7 +36,8 @@ type New struct {
 	AmountPerMonth int64
 	DiscountBP     int
 	Catalogues     []string
-	Seats          int // 0: as many as Devices, at least one
+	Seats          int  // 0: as many as Devices, at least one
+	Named          bool // it is for the devices that it names, though it names none yet
 	Devices        []identity.DeviceID
 	Revoked        bool
 }
@@ -52,7 +53,7 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 	l := identity.Licence{
 		Key: in.Key, Code: in.Code, AgreementID: in.AgreementID, OrganisationID: in.OrganisationID, ProviderID: in.ProviderID, SignedBy: in.SignedBy,
 		SignedAt: in.SignedAt, StartsAt: in.StartsAt, ExpiresAt: in.ExpiresAt, Grace: s.Terms.Grace, PaidUntilAt: in.PaidUntilAt,
-		AmountPerMonth: in.AmountPerMonth, DiscountBP: in.DiscountBP, Catalogues: in.Catalogues, Seats: in.Seats, CreatedAt: now, UpdatedAt: now,
+		AmountPerMonth: in.AmountPerMonth, DiscountBP: in.DiscountBP, Catalogues: in.Catalogues, Seats: in.Seats, Named: in.Named, CreatedAt: now, UpdatedAt: now,
 	}
 	var err error
 	if l.ID, err = newID(s, in.ID); err != nil {
@@ -138,6 +139,8 @@ func (s *Service) check(ctx context.Context, r identity.Reader, l, old identity.
 		return identity.Invalid.In("discount_bp", "must be from 0 to 10000")
 	case l.Seats < 1 || l.Seats > maxSeats:
 		return identity.Invalid.In("seats", fmt.Sprintf("must be from 1 to %d", maxSeats))
+	case !l.Named && l.Taken > 0:
+		return identity.Conflict.In("every_device", fmt.Sprintf("%d devices are named; release them first", l.Taken))
 	case l.Seats < l.Taken:
 		return identity.Conflict.In("seats", fmt.Sprintf("%d devices are named; release some first", l.Taken))
 	}
@@ -171,7 +174,7 @@ func (s *Service) check(ctx context.Context, r identity.Reader, l, old identity.
 
 func view(l identity.Licence) map[string]any {
 	v := map[string]any{
-		"id": l.ID, "key": l.Key, "agreement": l.AgreementID, "starts_at": l.StartsAt, "seats": l.Seats, "grace": l.Grace.String(),
+		"id": l.ID, "key": l.Key, "agreement": l.AgreementID, "starts_at": l.StartsAt, "seats": l.Seats, "every_device": !l.Named, "grace": l.Grace.String(),
 		"amount_per_month": l.AmountPerMonth, "discount_bp": l.DiscountBP,
 	}
 	for name, at := range map[string]time.Time{"expires_at": l.ExpiresAt, "paid_until": l.PaidUntilAt, "signed_at": l.SignedAt, "revoked_at": l.RevokedAt} {
@@ -208,6 +211,7 @@ type Change struct {
 	Catalogues     *[]string
 	Seats          *int
 	Devices        *[]identity.DeviceID // all that it is to name
+	Named          *bool                // false: it is for every device of the organisation, and must name none
 	Revoked        *bool                // false gives a revoked one back
 	Reason         string               // of Revoked
 }
@@ -278,6 +282,7 @@ func apply(l identity.Licence, c Change, now time.Time) identity.Licence {
 	set(&l.DiscountBP, c.DiscountBP)
 	set(&l.Catalogues, c.Catalogues)
 	set(&l.Seats, c.Seats)
+	set(&l.Named, c.Named)
 	if c.Revoked != nil && *c.Revoked != !l.RevokedAt.IsZero() {
 		l.RevokedAt, l.RevokedFor = time.Time{}, ""
 		if *c.Revoked {
@@ -296,7 +301,7 @@ func set[T any](into, value *T) {
 func same(a, b identity.Licence) bool {
 	return a.Key == b.Key && a.Code == b.Code && a.AgreementID == b.AgreementID && a.ProviderID == b.ProviderID && a.SignedBy == b.SignedBy &&
 		a.SignedAt.Equal(b.SignedAt) && a.StartsAt.Equal(b.StartsAt) && a.Grace == b.Grace && !termsDiffer(a, b) &&
-		slices.Equal(a.Catalogues, b.Catalogues) && a.Seats == b.Seats && a.RevokedAt.Equal(b.RevokedAt)
+		slices.Equal(a.Catalogues, b.Catalogues) && a.Seats == b.Seats && a.Named == b.Named && a.RevokedAt.Equal(b.RevokedAt)
 }
 
 // termsDiffer is about what history is kept of.
@@ -323,7 +328,7 @@ func action(old, l identity.Licence) string {
 // promisesLess says whether documents of old promise more than those of l.
 func promisesLess(old, l identity.Licence) bool {
 	return old.RevokedAt.IsZero() && !l.RevokedAt.IsZero() || later(l, old) || l.StartsAt.After(old.StartsAt) || l.AgreementID != old.AgreementID ||
-		l.Grace < old.Grace
+		l.Grace < old.Grace || l.Named && !old.Named
 }
 
 // void revokes what is out of a licence. Where nothing is, there is nothing to tell devices.
@@ -449,13 +454,14 @@ func (s *Service) assignIn(ctx context.Context, tx identity.Tx, caller identity.
 	case !taken:
 		return l, identity.Conflict.In("device", fmt.Sprintf("no seat is free: all %d are taken", l.Seats))
 	}
-	l.Taken++
+	l.Taken, l.Named = l.Taken+1, true
 	return l, s.finish(ctx, tx, caller, l.OrganisationID, audit.Entry{
 		Action: "licence.assign", OrganisationID: l.OrganisationID, After: map[string]any{"id": l.ID, "key": l.Key, "device": id, "taken": l.Taken, "seats": l.Seats},
 	})
 }
 
-// Release frees the seat of a device. What is out of the licence is revoked, since it could go on working: devices that it goes on
+// Release frees the seat of a device. A licence that names no device then is good for none until one is assigned, or Change says that
+// it is for all: whose seat was taken away must not get everybody's. What is out of the licence is revoked, since it could go on working: devices that it goes on
 // naming need new documents where revocation lists are carried.
 func (s *Service) Release(ctx context.Context, caller identity.Caller, id identity.LicenceID, device identity.DeviceID) (identity.Licence, error) {
 	return update(ctx, s, func(tx identity.Tx) (identity.Licence, error) {

@@ -29,6 +29,7 @@ func TestDevicesHaveTheirOwnEntitlements(t *testing.T) {
 			identity.Licence
 			word    string
 			named   map[identity.DeviceID]bool
+			every   bool // device of the organisation: none was named, or all were released and the operator said so
 			revoked bool
 			endsAt  time.Time
 		}
@@ -42,7 +43,7 @@ func TestDevicesHaveTheirOwnEntitlements(t *testing.T) {
 				}
 				want[""] = append(want[""], l.word)
 				for _, d := range devices {
-					if len(l.named) == 0 || l.named[d.ID] {
+					if l.every || l.named[d.ID] {
 						want[d.ID] = append(want[d.ID], l.word)
 					}
 				}
@@ -68,10 +69,10 @@ func TestDevicesHaveTheirOwnEntitlements(t *testing.T) {
 			case kind == 0 || len(all) == 0:
 				word := fmt.Sprintf("word-%02d", i)
 				a := must[identity.Agreement](t)(w.SaveAgreement(ctx, operator, identity.Agreement{Key: word, Kind: "x", Provides: []string{word}, PublishedAt: coretest.Start}))
-				l := &held{word: word, named: map[identity.DeviceID]bool{}, endsAt: w.Clock.Now().Add(time.Duration(1+random.IntN(60)) * time.Minute)}
+				l := &held{word: word, every: true, named: map[identity.DeviceID]bool{}, endsAt: w.Clock.Now().Add(time.Duration(1+random.IntN(60)) * time.Minute)}
 				in := licence.New{AgreementID: a.ID, OrganisationID: w.acme.ID, Seats: 3, ExpiresAt: l.endsAt, Grace: new(time.Duration(0))}
 				if random.IntN(2) == 0 {
-					in.Devices, l.named[device.ID] = []identity.DeviceID{device.ID}, true
+					in.Devices, l.named[device.ID], l.every = []identity.DeviceID{device.ID}, true, false
 				}
 				l.Licence = must[identity.Licence](t)(w.Create(ctx, operator, in))
 				all = append(all, l)
@@ -79,7 +80,7 @@ func TestDevicesHaveTheirOwnEntitlements(t *testing.T) {
 			case kind <= 2:
 				if l := pick(); !l.revoked {
 					must[identity.Licence](t)(w.Assign(ctx, operator, l.ID, device.ID))
-					l.named[device.ID] = true
+					l.named[device.ID], l.every = true, false
 					step += " assigned"
 				}
 			case kind == 3:
@@ -87,6 +88,10 @@ func TestDevicesHaveTheirOwnEntitlements(t *testing.T) {
 					must[identity.Licence](t)(w.Release(ctx, operator, l.ID, device.ID))
 					delete(l.named, device.ID)
 					step += " released"
+				} else if len(l.named) == 0 && !l.every {
+					must[identity.Licence](t)(w.Service.Update(ctx, operator, l.ID, licence.Change{Named: new(false)}))
+					l.every = true
+					step += " for all"
 				}
 			case kind == 4 && i%3 == 0:
 				if l := pick(); !l.revoked {

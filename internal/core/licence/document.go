@@ -59,7 +59,7 @@ func (s *Service) document(ctx context.Context, caller identity.Caller, device i
 		if err != nil {
 			return err
 		}
-		whose, err := forDevice(named, device)
+		whose, err := forDevice(l.Licence, named, device)
 		if err != nil {
 			return err
 		}
@@ -113,8 +113,10 @@ func (s *Service) mayPrint(l Shown, now time.Time) error {
 }
 
 // forDevice says whom a document is for.
-func forDevice(named []identity.Device, asked identity.DeviceID) (identity.DeviceID, error) {
+func forDevice(l identity.Licence, named []identity.Device, asked identity.DeviceID) (identity.DeviceID, error) {
 	switch {
+	case len(named) == 0 && l.Named:
+		return "", identity.Denied.Because("the licence names no device; assign one")
 	case asked == "" && len(named) == 0:
 		return "", nil
 	case asked == "" && len(named) == 1:

@@ -269,7 +269,7 @@ func (s *Service) DeleteDevice(ctx context.Context, caller identity.Caller, id i
 	return s.Store.Update(ctx, func(tx identity.Tx) error { return s.DeleteDeviceIn(ctx, tx, caller, id) })
 }
 
-// DeleteDeviceIn removes one. Licences that name it have a seat free then, what it holds of them is revoked, and the clients that sign in
+// DeleteDeviceIn removes one. Licences that name it have a seat free then, what it holds of them is revoked, those that named it alone are good for no device until another is assigned, and the clients that sign in
 // as it go with it.
 func (s *Service) DeleteDeviceIn(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.DeviceID) error {
 	d, err := tx.Device(ctx, id)

@@ -550,6 +550,20 @@ func TestRevocationList(t *testing.T) {
 		before = issue(bound)
 		must[identity.Licence](t)(w.Release(ctx, operator, bound.ID, w.one.ID))
 		good(before, false)
+		// It names none now, and is not everybody's for that: whose seat was taken away would have one again.
+		for _, device := range []identity.DeviceID{"", w.one.ID, w.two.ID} {
+			if _, err := w.Issue(ctx, operator, bound.ID, device); !errors.Is(err, identity.Denied) {
+				t.Errorf("a document for %q of a licence that names no device any more: %v", device, err)
+			}
+		}
+		must[identity.Licence](t)(w.Assign(ctx, operator, bound.ID, w.one.ID))
+		if _, err := w.Service.Update(ctx, operator, bound.ID, licence.Change{Named: new(false)}); !errors.Is(err, identity.Conflict) {
+			t.Errorf("for all, while it names one: %v", err)
+		}
+		must[identity.Licence](t)(w.Service.Update(ctx, operator, bound.ID, licence.Change{Named: new(false), Devices: &[]identity.DeviceID{}}))
+		before = issue(bound)
+		must[identity.Licence](t)(w.Service.Update(ctx, operator, bound.ID, licence.Change{Named: new(true)}))
+		good(before, false) // it was for all
 		gone := w.licence()
 		before = issue(gone)
 		w.Core.Update(func(tx identity.Tx) error { return w.DeleteIn(ctx, tx, operator, gone.ID) })

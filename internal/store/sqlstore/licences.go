@@ -81,14 +81,16 @@ func (t *tx) DeleteDevice(ctx context.Context, id identity.DeviceID) error {
 
 // Licences are read as l.
 const licenceColumns = `l.id, l.licence_key, l.code, l.agreement_id, l.organisation_id, COALESCE(l.provider_id, ''), l.signed_by, l.signed_at, l.starts_at,
-	l.expires_at, l.grace, l.paid_until_at, l.amount_per_month, l.discount_bp, l.catalogues, l.seats, l.taken, l.revoked_at, l.revoked_for,
+	l.expires_at, l.grace, l.paid_until_at, l.amount_per_month, l.discount_bp, l.catalogues, l.seats, l.taken, l.named, l.revoked_at, l.revoked_for,
 	l.documents_end_at, l.notice_at, l.created_at, l.updated_at`
 
 func scanLicence(r Rows, l *identity.Licence) error {
-	return r.Scan((*string)(&l.ID), &l.Key, &l.Code, (*string)(&l.AgreementID), (*string)(&l.OrganisationID), (*string)(&l.ProviderID),
+	err := r.Scan((*string)(&l.ID), &l.Key, &l.Code, (*string)(&l.AgreementID), (*string)(&l.OrganisationID), (*string)(&l.ProviderID),
 		(*string)(&l.SignedBy), at(&l.SignedAt), at(&l.StartsAt), at(&l.ExpiresAt), (*span)(&l.Grace), at(&l.PaidUntilAt), &l.AmountPerMonth, &l.DiscountBP,
-		(*wordList[string])(&l.Catalogues), &l.Seats, &l.Taken, at(&l.RevokedAt), &l.RevokedFor, at(&l.DocumentsEndAt), at(&l.NoticeAt),
+		(*wordList[string])(&l.Catalogues), &l.Seats, &l.Taken, (*truth)(&l.Named), at(&l.RevokedAt), &l.RevokedFor, at(&l.DocumentsEndAt), at(&l.NoticeAt),
 		at(&l.CreatedAt), at(&l.UpdatedAt))
+	l.Named = l.Named || l.Taken > 0 // a version before 0009 does not say so
+	return err
 }
 
 func (r reader) Licence(ctx context.Context, id identity.LicenceID) (identity.Licence, error) {
@@ -280,7 +282,7 @@ func (r reader) Entitling(ctx context.Context, org identity.OrganisationID, devi
 		WHERE l.organisation_id = $1 AND l.revoked_at = 0 AND l.starts_at <= $2 AND (l.expires_at = 0 OR l.expires_at + l.grace > $2)`
 	args := []any{string(org), micros(now)}
 	if device != "" {
-		query += ` AND (l.taken = 0 OR EXISTS (SELECT 1 FROM licence_devices d WHERE d.licence_id = l.id AND d.device_id = $3))`
+		query += ` AND (l.taken = 0 AND l.named = 0 OR EXISTS (SELECT 1 FROM licence_devices d WHERE d.licence_id = l.id AND d.device_id = $3))`
 		args = append(args, string(device))
 	}
 	return list(ctx, r.q, scanAgreement, query+`) ORDER BY id`, args...)
@@ -289,21 +291,21 @@ func (r reader) Entitling(ctx context.Context, org identity.OrganisationID, devi
 func (t *tx) CreateLicence(ctx context.Context, l identity.Licence) error {
 	_, err := exec(ctx, t.q, `INSERT INTO licences (id, licence_key, code, agreement_id, organisation_id, provider_id, signed_by, signed_at, starts_at,
 		expires_at, grace, paid_until_at, amount_per_month, discount_bp, catalogues, seats, taken, revoked_at, revoked_for, documents_end_at,
-		notice_at, created_at, updated_at, code_folded)
-		VALUES ($1, $2, $3, $4, $5, NULLIF($6, ''), $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, $17, $18, $19, $20, $21, $22, $23)`,
+		notice_at, created_at, updated_at, code_folded, named)
+		VALUES ($1, $2, $3, $4, $5, NULLIF($6, ''), $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, $17, $18, $19, $20, $21, $22, $23, $24)`,
 		string(l.ID), l.Key, l.Code, string(l.AgreementID), string(l.OrganisationID), string(l.ProviderID), string(l.SignedBy), micros(l.SignedAt),
 		micros(l.StartsAt), micros(l.ExpiresAt), l.Grace.Microseconds(), micros(l.PaidUntilAt), l.AmountPerMonth, int64(l.DiscountBP), words(l.Catalogues),
-		int64(l.Seats), micros(l.RevokedAt), l.RevokedFor, micros(l.DocumentsEndAt), micros(l.NoticeAt), micros(l.CreatedAt), micros(l.UpdatedAt), fold(l.Code))
+		int64(l.Seats), micros(l.RevokedAt), l.RevokedFor, micros(l.DocumentsEndAt), micros(l.NoticeAt), micros(l.CreatedAt), micros(l.UpdatedAt), fold(l.Code), flag(l.Named))
 	return err
 }
 
 func (t *tx) UpdateLicence(ctx context.Context, l identity.Licence) error {
 	return affect(ctx, t.q, `UPDATE licences SET licence_key = $2, code = $3, code_folded = $4, agreement_id = $5, provider_id = NULLIF($6, ''), signed_by = $7,
 		signed_at = $8, starts_at = $9, expires_at = $10, grace = $11, paid_until_at = $12, amount_per_month = $13, discount_bp = $14, catalogues = $15,
-		seats = $16, revoked_at = $17, revoked_for = $18, notice_at = $19, updated_at = $20 WHERE id = $1`,
+		seats = $16, revoked_at = $17, revoked_for = $18, notice_at = $19, updated_at = $20, named = $21 WHERE id = $1`,
 		string(l.ID), l.Key, l.Code, fold(l.Code), string(l.AgreementID), string(l.ProviderID), string(l.SignedBy), micros(l.SignedAt), micros(l.StartsAt),
 		micros(l.ExpiresAt), l.Grace.Microseconds(), micros(l.PaidUntilAt), l.AmountPerMonth, int64(l.DiscountBP), words(l.Catalogues), int64(l.Seats),
-		micros(l.RevokedAt), l.RevokedFor, micros(l.NoticeAt), micros(l.UpdatedAt))
+		micros(l.RevokedAt), l.RevokedFor, micros(l.NoticeAt), micros(l.UpdatedAt), flag(l.Named))
 }
 
 func (t *tx) DeleteLicence(ctx context.Context, id identity.LicenceID) error {
@@ -311,7 +313,7 @@ func (t *tx) DeleteLicence(ctx context.Context, id identity.LicenceID) error {
 }
 
 func (t *tx) TakeSeat(ctx context.Context, id identity.LicenceID, device identity.DeviceID, now time.Time) (bool, error) {
-	taken, err := guard(ctx, t.q, `UPDATE licences SET taken = taken + 1 WHERE id = $1 AND taken < seats`, string(id))
+	taken, err := guard(ctx, t.q, `UPDATE licences SET taken = taken + 1, named = 1 WHERE id = $1 AND taken < seats`, string(id))
 	if err != nil || !taken {
 		return false, err
 	}

@@ -198,6 +198,7 @@ licences:
      expires_at: 2031-01-01, grace: 90m, paid_until: 2026-06-01, amount_per_month: 1000000000000, discount_bp: 10000, code: "Code 1",
      catalogues: [01a0ca00-0000-7000-8000-000000000001], signed_by: null-island@example.test, signed_at: 2025-01-31}
   - {key: "2", agreement: "odd:pro", organisation: "odd:one", revoked: true, grace: 0s}
+  - {key: "3", id: 01a0f000-0000-7000-8000-000000000003, agreement: "odd:draft", organisation: "odd:one"} # taken back since
 `
 
 func TestExportMovesBetweenStores(t *testing.T) {
@@ -602,6 +603,8 @@ func TestLicensing(t *testing.T) {
 		if want := []string{"delete licence lic-1", "delete device camera-1", "delete device camera-2", "delete agreement edge-pro"}; len(pruned) != len(want) || pruned[0] != want[0] || pruned[3] != want[3] {
 			t.Errorf("pruning did %q", pruned)
 		}
+		h.apply("agreements: [{key: draft, kind: trial, published_at: null}]\n", world.Options{})
+		h.refuse("licences: [{key: new, agreement: draft, organisation: acme}]\n", "world.yaml:1: licences[0].agreement: is not published yet")
 	})
 }
 

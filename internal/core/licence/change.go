@@ -21,7 +21,7 @@ const (
 
 // New is a licence to be made.
 type New struct {
-	ID             identity.LicenceID // "": made
+	ID             identity.LicenceID // "": made. One that has an id was made before, elsewhere
 	Key            string             // "": the id
 	Code           string             // "": made, a random UUID
 	AgreementID    identity.AgreementID
@@ -81,7 +81,7 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 	if l.ExpiresAt.IsZero() || now.Before(l.ExpiresAt) { // what was over before it was known is no news
 		l.NoticeAt = s.noticeAt(l, now)
 	}
-	if err := s.check(ctx, tx, l, identity.Licence{}); err != nil {
+	if err := s.check(ctx, tx, l, identity.Licence{}, in.ID != ""); err != nil {
 		return l, err
 	}
 	if _, err := tx.Organisation(ctx, l.OrganisationID); err != nil {
@@ -115,8 +115,9 @@ func (s *Service) newCode() (string, error) {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:], nil
 }
 
-// check refuses what no licence can say; old is the one before, zero for a new one.
-func (s *Service) check(ctx context.Context, r identity.Reader, l, old identity.Licence) error {
+// check refuses what no licence can say; old is the one before, zero for a new one. One that was made before, in another store, may be of an
+// agreement that has been taken back since.
+func (s *Service) check(ctx context.Context, r identity.Reader, l, old identity.Licence, madeBefore bool) error {
 	if err := errors.Join(manage.CheckKey("key", l.Key), manage.CheckLine("code", l.Code), manage.CheckLines("catalogues", l.Catalogues)); err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (s *Service) check(ctx context.Context, r identity.Reader, l, old identity.
 		if err != nil {
 			return stands(err, "agreement", "agreement")
 		}
-		if a.PublishedAt.IsZero() || a.PublishedAt.After(s.Now()) {
+		if !madeBefore && (a.PublishedAt.IsZero() || a.PublishedAt.After(s.Now())) {
 			return identity.Conflict.In("agreement", "is not published yet")
 		}
 	}
@@ -237,7 +238,7 @@ func (s *Service) UpdateIn(ctx context.Context, tx identity.Tx, caller identity.
 		if !l.ExpiresAt.Equal(old.ExpiresAt) || l.RevokedAt.IsZero() != old.RevokedAt.IsZero() {
 			l.NoticeAt = s.movedNotice(l, old, now)
 		}
-		if err := s.check(ctx, tx, l, old); err != nil {
+		if err := s.check(ctx, tx, l, old, false); err != nil {
 			return l, err
 		}
 		if err := tx.UpdateLicence(ctx, l); err != nil {

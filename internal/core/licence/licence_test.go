@@ -1,6 +1,9 @@
 package licence_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -627,11 +630,13 @@ func TestRevocationList(t *testing.T) {
 		again := issue(l)
 		good(again, true)
 
+		trial := must[identity.Agreement](t)(w.SaveAgreement(ctx, operator, identity.Agreement{Key: "trial", Kind: "trial", PublishedAt: coretest.Start}))
 		for name, change := range map[string]licence.Change{
 			"it ends sooner": {ExpiresAt: pointer(yearEnd.Add(-day))},
 			"less grace":     {Grace: pointer(day)},
 			"starts later":   {StartsAt: pointer(coretest.Start.Add(time.Second))},
 			"for one device": {Devices: &[]identity.DeviceID{w.one.ID}},
+			"another deal":   {AgreementID: &trial.ID},
 		} {
 			t.Run(name, func(t *testing.T) {
 				l := w.licence()
@@ -677,8 +682,13 @@ func TestRevocationList(t *testing.T) {
 		}
 		good(other, false)
 
-		// Nothing stays on the list for ever.
-		w.Clock.Advance(46 * day)
+		// Nothing leaves the list before the grace of what it voids is over, and nothing stays on it for ever.
+		w.Clock.Advance(44*day - time.Second)
+		if _, state, err := w.check(other, w.one.ID); err != nil || state != verify.InGrace {
+			t.Errorf("in the last second of its grace: %v, %v", state, err)
+		}
+		good(other, false)
+		w.Clock.Advance(2 * day)
 		if _, list, err := w.Revocations(ctx); err != nil || list.Epoch == 0 || len(list.Licences) != 0 {
 			t.Errorf("%+v, %v", list, err)
 		}
@@ -733,8 +743,10 @@ func TestTelling(t *testing.T) {
 		}
 		sent := w.Sent()
 		slices.SortFunc(sent, func(a, b deliver.Content) int { return strings.Compare(a.Recipient, b.Recipient) })
+		mac := hmac.New(sha256.New, []byte("0123456789abcdef"))
+		mac.Write([]byte(sent[0].Text))
 		if sent[0].Recipient != "https://hooks.example.test/licences" || !strings.Contains(sent[0].Text, `"event":"licence.ends_soon"`) ||
-			!strings.Contains(sent[0].Text, string(l.ID)) || !strings.HasPrefix(sent[0].Header["X-Gatehouse-Signature"], "sha256=") {
+			!strings.Contains(sent[0].Text, string(l.ID)) || sent[0].Header["X-Gatehouse-Signature"] != "sha256="+hex.EncodeToString(mac.Sum(nil)) {
 			t.Errorf("the call: %+v", sent[0])
 		}
 		for _, m := range sent[1:] {
@@ -758,6 +770,11 @@ func TestTelling(t *testing.T) {
 		w.Clock.Advance(366 * day)
 		if n := tell(); n != 3 || len(w.events("licence.expired")) != 2 || len(w.events("licence.ends_soon")) != 1 {
 			t.Errorf("%d messages after the second end", n)
+		}
+		// An end that was over is put right, and still is over: that is no news.
+		must[identity.Licence](t)(w.Service.Update(ctx, operator, l.ID, licence.Change{ExpiresAt: pointer(yearEnd.AddDate(1, 0, -1))}))
+		if n := tell(); n != 0 {
+			t.Errorf("%d messages of another day in the past", n)
 		}
 	})
 }

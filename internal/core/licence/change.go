@@ -39,6 +39,7 @@ type New struct {
 	Seats          int // 0: as many as Devices, at least one
 	Devices        []identity.DeviceID
 	Revoked        bool
+	RevokedFor     string
 }
 
 // Create makes a licence.
@@ -76,7 +77,7 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 		l.Seats = max(1, len(in.Devices))
 	}
 	if in.Revoked {
-		l.RevokedAt = now
+		l.RevokedAt, l.RevokedFor = now, reason(in.RevokedFor)
 	}
 	if l.ExpiresAt.IsZero() || now.Before(l.ExpiresAt) { // what was over before it was known is no news
 		l.NoticeAt = s.noticeAt(l, now)
@@ -210,8 +211,10 @@ type Change struct {
 	Seats          *int
 	Devices        *[]identity.DeviceID // all that it is to name
 	Revoked        *bool                // false gives a revoked one back
-	Reason         string               // of Revoked
+	Reason         string               // of Revoked; puts right that of one that is revoked already
 }
+
+func reason(text string) string { return audit.Line(text, 1000) }
 
 // Update changes a licence. A change that changes nothing writes nothing.
 func (s *Service) Update(ctx context.Context, caller identity.Caller, id identity.LicenceID, c Change) (identity.Licence, error) {
@@ -282,8 +285,10 @@ func apply(l identity.Licence, c Change, now time.Time) identity.Licence {
 	if c.Revoked != nil && *c.Revoked != !l.RevokedAt.IsZero() {
 		l.RevokedAt, l.RevokedFor = time.Time{}, ""
 		if *c.Revoked {
-			l.RevokedAt, l.RevokedFor = now, audit.Line(c.Reason, 1000)
+			l.RevokedAt, l.RevokedFor = now, reason(c.Reason)
 		}
+	} else if c.Revoked != nil && *c.Revoked && c.Reason != "" {
+		l.RevokedFor = reason(c.Reason)
 	}
 	return l
 }
@@ -297,7 +302,7 @@ func set[T any](into, value *T) {
 func same(a, b identity.Licence) bool {
 	return a.Key == b.Key && a.Code == b.Code && a.AgreementID == b.AgreementID && a.ProviderID == b.ProviderID && a.SignedBy == b.SignedBy &&
 		a.SignedAt.Equal(b.SignedAt) && a.StartsAt.Equal(b.StartsAt) && a.Grace == b.Grace && !termsDiffer(a, b) &&
-		slices.Equal(a.Catalogues, b.Catalogues) && a.Seats == b.Seats && a.RevokedAt.Equal(b.RevokedAt)
+		slices.Equal(a.Catalogues, b.Catalogues) && a.Seats == b.Seats && a.RevokedAt.Equal(b.RevokedAt) && a.RevokedFor == b.RevokedFor
 }
 
 // termsDiffer is about what history is kept of.

@@ -780,3 +780,44 @@ func TestUpstreamProof(t *testing.T) {
 		h.want("somebody else", proof(byPassword("olga@cloud.test"), h.Core.Code()), nil)
 	})
 }
+
+// Whoever let somebody in is asked for her password again: the cloud for whom it let in, as long as it is still her account there that
+// has the address, and this house for all others.
+func TestPasswordIsAskedOfWhoKnowsIt(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newUpstream(t, store)
+		ctx := t.Context()
+		login := func(email string) *session.Live {
+			t.Helper()
+			out, err := h.Login(ctx, cloud.LoginInput{Caller: atEdge, Email: email, Password: password})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &session.Live{Session: out.Session, Subject: out.Subject}
+		}
+		ask := func(live *session.Live, secret identity.Secret) (confirm, renew error) {
+			confirm = h.Confirm(ctx, live.Caller(atEdge), live, secret)
+			_, renew = h.Renew(ctx, live.Caller(atEdge), live, secret)
+			return confirm, renew
+		}
+		both := func(what string, live *session.Live, secret identity.Secret, want error) {
+			t.Helper()
+			confirm, renew := ask(live, secret)
+			h.want(what, confirm, want)
+			h.want(what+", to renew", renew, want)
+		}
+		here := h.signedIn(h.Person())
+		calls := h.upstream.Calls(nxcloudtest.TokenOp)
+		both("her own, here", here, coretest.Password, nil)
+		both("another, here", here, password, identity.BadCredential)
+		if n := h.upstream.Calls(nxcloudtest.TokenOp) - calls; n != 0 {
+			t.Errorf("the cloud was shown the password of somebody whom it did not let in, %d times", n)
+		}
+		clara := login("clara@cloud.test")
+		both("the cloud's", clara, password, nil)
+		both("a wrong one", clara, "wrong", identity.BadCredential)
+		h.upstream.Change("clara@cloud.test", func(a *nxcloudtest.Account) { a.Email = "moved@cloud.test" })
+		h.upstream.Change("odd@cloud..test", func(a *nxcloudtest.Account) { a.Email = "clara@cloud.test" })
+		both("whoever has her address now", clara, password, identity.BadCredential)
+	})
+}

@@ -156,8 +156,8 @@ type LicenceReader interface {
 	EachLicence(ctx context.Context, after LicenceID, limit int) ([]Licence, error) // of all organisations, by id
 	DevicesOfLicence(ctx context.Context, id LicenceID) ([]Device, error)           // by id
 	LicencesOfDevice(ctx context.Context, id DeviceID) ([]Licence, error)           // by id
-	// Entitling gives the agreements, each once, of an organisation's licences that hold at now, grace included. With a device, of
-	// those that name it or are for every device.
+	// Entitling gives the agreements, each once, of an organisation's licences that hold at now, grace included; none once the organisation
+	// itself has expired. With a device, of those that name it or are for every device.
 	Entitling(ctx context.Context, org OrganisationID, device DeviceID, now time.Time) ([]Agreement, error)
 	Renewals(ctx context.Context, id LicenceID) ([]Renewal, error) // oldest first
 	// DueLicences gives up to limit licences whose NoticeAt has come, the longest due first.
@@ -186,6 +186,6 @@ type LicenceTx interface {
 	MoveNotice(ctx context.Context, id LicenceID, from, to time.Time) (moved bool, err error)
 	// KeepDocuments moves DocumentsEndAt forward, never back.
 	KeepDocuments(ctx context.Context, id LicenceID, until time.Time) error
-	// Revoke takes the place of what was revoked of the same licence or organisation; it sets Epoch.
+	// Revoke takes the place of what was revoked of the same licence or organisation; it sets Epoch. Epochs are committed in their order.
 	Revoke(ctx context.Context, r *Revocation) error
 }

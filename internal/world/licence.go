@@ -58,6 +58,7 @@ type Licence struct {
 	SignedBy       *string // a login or an id; "": nobody
 	SignedAt       *time.Time
 	Revoked        *bool
+	RevokedFor     string // "": whatever stands
 }
 
 // orNull reads a value that may be taken away by writing null.
@@ -133,10 +134,14 @@ func (r *reader) licence(w *World, n *yaml.Node, field string) {
 		},
 		"discount_bp": r.intoWhole(&l.DiscountBP), "catalogues": r.intoTexts(&l.Catalogues), "signed_by": orNull(r, &l.SignedBy, r.text),
 		"signed_at": orNull(r, &l.SignedAt, r.instant), "revoked": r.intoTruth(&l.Revoked),
+		"revoked_for": r.intoText(&l.RevokedFor),
 	})
 	r.need(l.record, "key", l.Key != "")
 	r.need(l.record, "agreement", l.Agreement != "")
 	r.need(l.record, "organisation", l.Organisation != "")
+	if l.RevokedFor != "" && (l.Revoked == nil || !*l.Revoked) {
+		r.mistakes.add(r.file, l.at("revoked_for"), "is the reason of a licence that is revoked: write `revoked: true` beside it")
+	}
 	_, one := l.fields["device"]
 	if _, several := l.fields["devices"]; one && several {
 		r.mistakes.add(r.file, l.at("devices"), "is given beside device; one of them is enough")
@@ -463,7 +468,10 @@ func (a *applier) licence(ctx context.Context, in Licence) error {
 		AmountPerMonth: differs(&changes, "amount_per_month", old.AmountPerMonth, in.AmountPerMonth),
 		DiscountBP:     differs(&changes, "discount_bp", old.DiscountBP, in.DiscountBP),
 		Catalogues:     differsList(&changes, "catalogues", old.Catalogues, in.Catalogues),
-		Revoked:        differs(&changes, "revoked", !old.RevokedAt.IsZero(), in.Revoked),
+		Revoked:        differs(&changes, "revoked", !old.RevokedAt.IsZero(), in.Revoked), Reason: in.RevokedFor,
+	}
+	if in.RevokedFor != "" && differs(&changes, "revoked_for", old.RevokedFor, &in.RevokedFor) != nil {
+		change.Revoked = in.Revoked
 	}
 	for _, f := range []struct {
 		name     string
@@ -531,6 +539,7 @@ func (a *applier) newLicence(ctx context.Context, in Licence, to refers) error {
 	into(&n.Devices, to.devices)
 	n.Named = in.EveryDevice != nil && !*in.EveryDevice
 	into(&n.Revoked, in.Revoked)
+	n.RevokedFor = in.RevokedFor
 	if in.Seats != nil && *in.Seats == 0 {
 		return identity.Invalid.In("seats", "must be at least 1")
 	}
@@ -652,6 +661,7 @@ type (
 		SignedBy       any        `yaml:"signed_by"`
 		SignedAt       *time.Time `yaml:"signed_at"`
 		Revoked        bool       `yaml:"revoked"`
+		RevokedFor     string     `yaml:"revoked_for,omitempty"`
 	}
 )
 
@@ -716,6 +726,7 @@ func (e *exporter) readLicences(ctx context.Context) error {
 				Provider: orNone(e.organisations[l.ProviderID]), Devices: []string{}, Seats: l.Seats, EveryDevice: !l.Named, StartsAt: l.StartsAt, ExpiresAt: optional(l.ExpiresAt),
 				Grace: policy.Span(l.Grace), PaidUntil: optional(l.PaidUntilAt), AmountPerMonth: l.AmountPerMonth, DiscountBP: l.DiscountBP,
 				Catalogues: listed(l.Catalogues), SignedBy: orNone(string(l.SignedBy)), SignedAt: optional(l.SignedAt), Revoked: !l.RevokedAt.IsZero(),
+				RevokedFor: l.RevokedFor,
 			}
 			devices, err := e.r.DevicesOfLicence(ctx, l.ID)
 			if err != nil {

@@ -197,7 +197,8 @@ licences:
   - {key: "1", agreement: "odd:pro", organisation: "odd:one", provider: "2024-01-01", devices: ["odd:2", "0x1"], seats: 9, starts_at: 2025-02-01T00:00:00.123456Z,
      expires_at: 2031-01-01, grace: 90m, paid_until: 2026-06-01, amount_per_month: 1000000000000, discount_bp: 10000, code: "Code 1",
      catalogues: [01a0ca00-0000-7000-8000-000000000001], signed_by: null-island@example.test, signed_at: 2025-01-31}
-  - {key: "2", agreement: "odd:pro", organisation: "odd:one", revoked: true, grace: 0s}
+  - {key: "2", agreement: "odd:pro", organisation: "odd:one", revoked: true, revoked_for: "null # not paid", grace: 0s}
+  - {key: "3", id: 01a0f000-0000-7000-8000-000000000003, agreement: "odd:draft", organisation: "odd:one"} # taken back since
 `
 
 func TestExportMovesBetweenStores(t *testing.T) {
@@ -656,6 +657,105 @@ func TestLicensing(t *testing.T) {
 		if want := []string{"delete licence lic-1", "delete device camera-1", "delete device camera-2", "delete agreement edge-pro"}; len(pruned) != len(want) || pruned[0] != want[0] || pruned[3] != want[3] {
 			t.Errorf("pruning did %q", pruned)
 		}
+		h.apply("agreements: [{key: draft, kind: trial, published_at: null}]\n", world.Options{})
+		h.refuse("licences: [{key: new, agreement: draft, organisation: acme}]\n", "world.yaml:1: licences[0].agreement: is not published yet")
+	})
+}
+
+// Every field of a licence goes from the file to where it is used, when it is made and when it is changed, and back. That an export applied
+// changes nothing does not show it: a field that is never read is the same twice.
+func TestEveryFieldOfALicence(t *testing.T) {
+	const rest = `
+organisations: [{key: acme}, {key: reseller}, {key: vendor}]
+subjects: [{email: ada@example.test, aliases: [ada]}, {email: bob@example.test}]
+agreements:
+  - {key: edge-pro, id: 01a0d000-0000-7000-8000-000000000001, name: Edge Pro, kind: subscription, provides: [manager, inference], published_at: 2025-12-01}
+  - {key: trial, kind: trial}
+devices:
+  - {key: camera-1, id: 01a0e000-0000-7000-8000-000000000001, name: Camera 1, organisation: acme}
+  - {key: camera-2, organisation: acme}
+`
+	at := func(text string) time.Time {
+		t.Helper()
+		when, err := time.Parse(time.DateOnly, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return when
+	}
+	const catalogue = "01a0ca00-0000-7000-8000-00000000000"
+	fields := []struct {
+		name, before, after string
+		read                func(d licence.Details) any
+		is, becomes         any
+		step                string // "": name, before → after
+	}{
+		{"code", "Code 1", "Code 2", func(d licence.Details) any { return d.Code }, "Code 1", "Code 2", `code "Code 1" → "Code 2"`},
+		{"seats", "3", "4", func(d licence.Details) any { return d.Seats }, 3, 4, ""},
+		{"grace", "48h", "24h", func(d licence.Details) any { return d.Grace }, 48 * time.Hour, 24 * time.Hour, "grace 48h0m0s → 24h0m0s"},
+		{"amount_per_month", "4900", "5900", func(d licence.Details) any { return d.AmountPerMonth }, int64(4900), int64(5900), ""},
+		{"discount_bp", "1250", "0", func(d licence.Details) any { return d.DiscountBP }, 1250, 0, ""},
+		{"catalogues", "[" + catalogue + "1]", "[" + catalogue + "2]", func(d licence.Details) any { return strings.Join(d.Catalogues, " ") }, catalogue + "1", catalogue + "2",
+			`catalogues "` + catalogue + `1" → "` + catalogue + `2"`},
+		{"revoked_for", "not paid", "stolen", func(d licence.Details) any { return d.RevokedFor }, "not paid", "stolen", `revoked_for "not paid" → "stolen"`},
+		{"starts_at", "2026-01-01", "2026-01-02", func(d licence.Details) any { return d.StartsAt.UTC() }, at("2026-01-01"), at("2026-01-02"), "starts_at 2026-01-01T00:00:00Z → 2026-01-02T00:00:00Z"},
+		{"expires_at", "2027-01-01", "2028-01-01", func(d licence.Details) any { return d.ExpiresAt.UTC() }, at("2027-01-01"), at("2028-01-01"), "expires_at 2027-01-01T00:00:00Z → 2028-01-01T00:00:00Z"},
+		{"paid_until", "2026-06-01", "2026-07-01", func(d licence.Details) any { return d.PaidUntilAt.UTC() }, at("2026-06-01"), at("2026-07-01"), "paid_until 2026-06-01T00:00:00Z → 2026-07-01T00:00:00Z"},
+		{"signed_at", "2025-12-30", "2025-12-31", func(d licence.Details) any { return d.SignedAt.UTC() }, at("2025-12-30"), at("2025-12-31"), "signed_at 2025-12-30T00:00:00Z → 2025-12-31T00:00:00Z"},
+		{"agreement", "edge-pro", "trial", func(d licence.Details) any { return d.Agreement.Key }, "edge-pro", "trial", `agreement "trial"`},
+		{"provider", "reseller", "vendor", func(d licence.Details) any { return d.Provider.Key }, "reseller", "vendor", `provider "vendor"`},
+		{"signed_by", "ada", "bob@example.test", func(d licence.Details) any { return d.Signed.Email }, "ada@example.test", "bob@example.test", `signed_by "bob@example.test"`},
+		{"devices", "[camera-1]", "[camera-2]", func(d licence.Details) any { return d.Devices[0].Key }, "camera-1", "camera-2", `devices "camera-1" → "camera-2"`},
+	}
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newHouse(t, store)
+		file := func(changed string) string {
+			var b strings.Builder
+			b.WriteString(rest + "licences:\n  - {key: lic-1, id: 01a0f000-0000-7000-8000-000000000001, organisation: acme, revoked: true")
+			for _, f := range fields {
+				if b.WriteString(", " + f.name + ": "); f.name == changed {
+					b.WriteString(f.after)
+				} else {
+					b.WriteString(f.before)
+				}
+			}
+			return b.String() + "}\n"
+		}
+		find := func() licence.Details {
+			t.Helper()
+			d, err := h.Licences.Find(t.Context(), "lic-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+		h.apply(file(""), world.Options{})
+		made := find()
+		if a := made.Agreement; made.ID != "01a0f000-0000-7000-8000-000000000001" || made.RevokedAt.IsZero() || made.Organisation.Key != "acme" || a.ID != "01a0d000-0000-7000-8000-000000000001" ||
+			a.Name != "Edge Pro" || a.Kind != "subscription" || !slices.Equal(a.Provides, []string{"inference", "manager"}) || !a.PublishedAt.Equal(at("2025-12-01")) ||
+			made.Devices[0].ID != "01a0e000-0000-7000-8000-000000000001" || made.Devices[0].Name != "Camera 1" {
+			t.Errorf("%+v", made)
+		}
+		for _, f := range fields {
+			if got := f.read(made); got != f.is {
+				t.Errorf("%s: made with %v, want %v", f.name, got, f.is)
+			}
+			step := f.step
+			if step == "" {
+				step = f.name + " " + f.before + " → " + f.after
+			}
+			if steps := h.apply(file(f.name), world.Options{}); !slices.Equal(steps, []string{"update licence lic-1: " + step}) {
+				t.Errorf("%s: it did %q, want %q", f.name, steps, step)
+			}
+			if got := f.read(find()); got != f.becomes {
+				t.Errorf("%s: changed to %v, want %v", f.name, got, f.becomes)
+			}
+			if steps := h.apply(string(h.export()), world.Options{Prune: true}); len(steps) != 0 {
+				t.Errorf("%s: applying the export did %q", f.name, steps)
+			}
+			h.apply(file(""), world.Options{})
+		}
+		h.refuse(strings.Replace(file(""), "revoked: true", "revoked: false", 1), "licences[0].revoked_for: is the reason of a licence that is revoked")
 	})
 }
 

@@ -679,6 +679,12 @@ func TestRevocations(t *testing.T) {
 	b.want("another organisation revoked", again, nil)
 	b.at = issuedAt.Add(7 * time.Hour)
 	b.want("a clock behind the list", again, ErrRolledBack)
+	fresh := newBox(t) // which has seen nothing but what it is shown
+	fresh.at, fresh.list = issuedAt.Add(7*time.Hour), b.list
+	fresh.restart()
+	fresh.want("a new box whose clock is behind the list", again, ErrRolledBack)
+	fresh.at = issuedAt.Add(8 * time.Hour)
+	fresh.want("and put right", again, nil)
 
 	stranger := *list(9, nil, nil)
 	stranger.Issuer = "https://evil.example.test"

@@ -342,7 +342,8 @@ func TestScopes(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		h := newHouse(t, store)
 		ctx, who := t.Context(), h.Person()
-		membership := h.member(who, harbour, vault)
+		const mill, foreign = "5b1d7c1e-3a55-4c55-8b1e-2f0d9a1c7e33", "6c2e8d2f-4b66-4d66-9c2f-3a1e0b2d8f44"
+		membership := h.member(who, harbour, vault, mill)
 		ask := func(system string) cloud.GrantInput {
 			in := cloud.GrantInput{Caller: atCloud, Client: client}
 			if system != "" {
@@ -364,7 +365,7 @@ func TestScopes(t *testing.T) {
 			t.Errorf("it ends at %v, and what it came from at %v", narrow.Session.AbsoluteAt, whole.Session.AbsoluteAt)
 		}
 		for system, want := range map[string]error{
-			harbour: nil, strings.ToUpper(harbour): nil, "": nil, vault: cloud.ErrForbidden, "5b1d7c1e-3a55-4c55-8b1e-2f0d9a1c7e33": cloud.ErrForbidden,
+			harbour: nil, strings.ToUpper(harbour): nil, "": nil, vault: cloud.ErrForbidden, mill: cloud.ErrForbidden, foreign: cloud.ErrForbidden,
 		} {
 			g, err := again(narrow.Session, system)
 			h.want("refreshed for "+system, err, want)
@@ -372,7 +373,7 @@ func TestScopes(t *testing.T) {
 				t.Errorf("refreshed for %q: %+v", system, g.Session)
 			}
 		}
-		_, err = again(whole.Session, "5b1d7c1e-3a55-4c55-8b1e-2f0d9a1c7e33")
+		_, err = again(whole.Session, foreign)
 		h.want("a system that is not hers", err, cloud.ErrForbidden)
 		_, err = again(whole.Session, vault)
 		h.want("one that wants a second factor", err, identity.FactorRequired)
@@ -380,6 +381,21 @@ func TestScopes(t *testing.T) {
 		h.want("the same by password", err, identity.FactorRequired)
 		_, err = h.GrantRefresh(ctx, ask(""), identity.Secret(h.access(whole.Session)))
 		h.want("an access token", err, identity.TokenInvalid)
+
+		// A plugin enters where its token may, and nowhere else: not all systems of hers by a token for one of them.
+		plugin := func(of identity.Session, system string) error {
+			out, err := h.Plugin(ctx, cloud.PluginInput{Caller: atEdge, Refresh: identity.Secret(h.refresh(of)), System: cloud.ScopeOf(system)})
+			if (err == nil) != (out.Session.ID != "") || err == nil && out.Session.Door != edge {
+				t.Errorf("a plugin at %s: %+v, %v", system, out.Session, err)
+			}
+			return err
+		}
+		for system, want := range map[string]error{harbour: nil, strings.ToUpper(harbour): nil, mill: nil, vault: identity.FactorRequired, foreign: cloud.ErrForbidden} {
+			h.want("a plugin by the whole token at "+system, plugin(whole.Session, system), want)
+		}
+		for system, want := range map[string]error{harbour: nil, strings.ToUpper(harbour): nil, mill: cloud.ErrForbidden, vault: cloud.ErrForbidden, foreign: cloud.ErrForbidden} {
+			h.want("a plugin by the narrow token at "+system, plugin(narrow.Session, system), want)
+		}
 
 		live := func(of identity.Session) *session.Live {
 			t.Helper()
@@ -393,9 +409,25 @@ func TestScopes(t *testing.T) {
 			h.want("systems", err, nil)
 			return len(list)
 		}
-		if all, one := systems(whole.Session), systems(narrow.Session); all != 2 || one != 1 {
+		if all, one := systems(whole.Session), systems(narrow.Session); all != 3 || one != 1 {
 			t.Errorf("%d and %d systems", all, one)
 		}
+
+		// Nobody enters the systems of an organisation that has ended.
+		ends := func(at time.Time) {
+			t.Helper()
+			if _, err := h.Manage.UpdateOrganisation(ctx, identity.Caller{Door: "cli"}, membership.OrganisationID, manage.OrganisationChange{ExpiresAt: &at}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		of := live(narrow.Session)
+		ends(h.Clock.Now())
+		h.want("the organisation has ended", h.Stands(ctx, of), cloud.ErrForbidden)
+		if n := systems(whole.Session); n != 0 {
+			t.Errorf("%d systems of an organisation that has ended", n)
+		}
+		h.want("a plugin there", plugin(whole.Session, harbour), cloud.ErrForbidden)
+		ends(time.Time{})
 
 		// She leaves: what was narrowed is worth nothing, and can be ended.
 		held := live(narrow.Session)
@@ -746,5 +778,46 @@ func TestUpstreamProof(t *testing.T) {
 		}
 		h.want("the eleventh", proof(byPassword("Otto@cloud.test"), h.Core.Code()), identity.Locked)
 		h.want("somebody else", proof(byPassword("olga@cloud.test"), h.Core.Code()), nil)
+	})
+}
+
+// Whoever let somebody in is asked for her password again: the cloud for whom it let in, as long as it is still her account there that
+// has the address, and this house for all others.
+func TestPasswordIsAskedOfWhoKnowsIt(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		h := newUpstream(t, store)
+		ctx := t.Context()
+		login := func(email string) *session.Live {
+			t.Helper()
+			out, err := h.Login(ctx, cloud.LoginInput{Caller: atEdge, Email: email, Password: password})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &session.Live{Session: out.Session, Subject: out.Subject}
+		}
+		ask := func(live *session.Live, secret identity.Secret) (confirm, renew error) {
+			confirm = h.Confirm(ctx, live.Caller(atEdge), live, secret)
+			_, renew = h.Renew(ctx, live.Caller(atEdge), live, secret)
+			return confirm, renew
+		}
+		both := func(what string, live *session.Live, secret identity.Secret, want error) {
+			t.Helper()
+			confirm, renew := ask(live, secret)
+			h.want(what, confirm, want)
+			h.want(what+", to renew", renew, want)
+		}
+		here := h.signedIn(h.Person())
+		calls := h.upstream.Calls(nxcloudtest.TokenOp)
+		both("her own, here", here, coretest.Password, nil)
+		both("another, here", here, password, identity.BadCredential)
+		if n := h.upstream.Calls(nxcloudtest.TokenOp) - calls; n != 0 {
+			t.Errorf("the cloud was shown the password of somebody whom it did not let in, %d times", n)
+		}
+		clara := login("clara@cloud.test")
+		both("the cloud's", clara, password, nil)
+		both("a wrong one", clara, "wrong", identity.BadCredential)
+		h.upstream.Change("clara@cloud.test", func(a *nxcloudtest.Account) { a.Email = "moved@cloud.test" })
+		h.upstream.Change("odd@cloud..test", func(a *nxcloudtest.Account) { a.Email = "clara@cloud.test" })
+		both("whoever has her address now", clara, password, identity.BadCredential)
 	})
 }

@@ -21,7 +21,7 @@ const (
 
 // New is a licence to be made.
 type New struct {
-	ID             identity.LicenceID // "": made
+	ID             identity.LicenceID // "": made. One that has an id was made before, elsewhere
 	Key            string             // "": the id
 	Code           string             // "": made, a random UUID
 	AgreementID    identity.AgreementID
@@ -40,6 +40,7 @@ type New struct {
 	Named          bool // it is for the devices that it names, though it names none yet
 	Devices        []identity.DeviceID
 	Revoked        bool
+	RevokedFor     string
 }
 
 // Create makes a licence.
@@ -77,12 +78,12 @@ func (s *Service) CreateIn(ctx context.Context, tx identity.Tx, caller identity.
 		l.Seats = max(1, len(in.Devices))
 	}
 	if in.Revoked {
-		l.RevokedAt = now
+		l.RevokedAt, l.RevokedFor = now, reason(in.RevokedFor)
 	}
 	if l.ExpiresAt.IsZero() || now.Before(l.ExpiresAt) { // what was over before it was known is no news
 		l.NoticeAt = s.noticeAt(l, now)
 	}
-	if err := s.check(ctx, tx, l, identity.Licence{}); err != nil {
+	if err := s.check(ctx, tx, l, identity.Licence{}, in.ID != ""); err != nil {
 		return l, err
 	}
 	if _, err := tx.Organisation(ctx, l.OrganisationID); err != nil {
@@ -116,8 +117,9 @@ func (s *Service) newCode() (string, error) {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:], nil
 }
 
-// check refuses what no licence can say; old is the one before, zero for a new one.
-func (s *Service) check(ctx context.Context, r identity.Reader, l, old identity.Licence) error {
+// check refuses what no licence can say; old is the one before, zero for a new one. One that was made before, in another store, may be of an
+// agreement that has been taken back since.
+func (s *Service) check(ctx context.Context, r identity.Reader, l, old identity.Licence, madeBefore bool) error {
 	if err := errors.Join(manage.CheckKey("key", l.Key), manage.CheckLine("code", l.Code), manage.CheckLines("catalogues", l.Catalogues)); err != nil {
 		return err
 	}
@@ -157,7 +159,7 @@ func (s *Service) check(ctx context.Context, r identity.Reader, l, old identity.
 		if err != nil {
 			return stands(err, "agreement", "agreement")
 		}
-		if a.PublishedAt.IsZero() || a.PublishedAt.After(s.Now()) {
+		if !madeBefore && (a.PublishedAt.IsZero() || a.PublishedAt.After(s.Now())) {
 			return identity.Conflict.In("agreement", "is not published yet")
 		}
 	}
@@ -213,8 +215,10 @@ type Change struct {
 	Devices        *[]identity.DeviceID // all that it is to name
 	Named          *bool                // false: it is for every device of the organisation, and must name none
 	Revoked        *bool                // false gives a revoked one back
-	Reason         string               // of Revoked
+	Reason         string               // of Revoked; puts right that of one that is revoked already
 }
+
+func reason(text string) string { return audit.Line(text, 1000) }
 
 // Update changes a licence. A change that changes nothing writes nothing.
 func (s *Service) Update(ctx context.Context, caller identity.Caller, id identity.LicenceID, c Change) (identity.Licence, error) {
@@ -241,7 +245,7 @@ func (s *Service) UpdateIn(ctx context.Context, tx identity.Tx, caller identity.
 		if !l.ExpiresAt.Equal(old.ExpiresAt) || l.RevokedAt.IsZero() != old.RevokedAt.IsZero() {
 			l.NoticeAt = s.movedNotice(l, old, now)
 		}
-		if err := s.check(ctx, tx, l, old); err != nil {
+		if err := s.check(ctx, tx, l, old, false); err != nil {
 			return l, err
 		}
 		if err := tx.UpdateLicence(ctx, l); err != nil {
@@ -286,8 +290,10 @@ func apply(l identity.Licence, c Change, now time.Time) identity.Licence {
 	if c.Revoked != nil && *c.Revoked != !l.RevokedAt.IsZero() {
 		l.RevokedAt, l.RevokedFor = time.Time{}, ""
 		if *c.Revoked {
-			l.RevokedAt, l.RevokedFor = now, audit.Line(c.Reason, 1000)
+			l.RevokedAt, l.RevokedFor = now, reason(c.Reason)
 		}
+	} else if c.Revoked != nil && *c.Revoked && c.Reason != "" {
+		l.RevokedFor = reason(c.Reason)
 	}
 	return l
 }
@@ -301,7 +307,8 @@ func set[T any](into, value *T) {
 func same(a, b identity.Licence) bool {
 	return a.Key == b.Key && a.Code == b.Code && a.AgreementID == b.AgreementID && a.ProviderID == b.ProviderID && a.SignedBy == b.SignedBy &&
 		a.SignedAt.Equal(b.SignedAt) && a.StartsAt.Equal(b.StartsAt) && a.Grace == b.Grace && !termsDiffer(a, b) &&
-		slices.Equal(a.Catalogues, b.Catalogues) && a.Seats == b.Seats && a.Named == b.Named && a.RevokedAt.Equal(b.RevokedAt)
+		slices.Equal(a.Catalogues, b.Catalogues) && a.Seats == b.Seats && a.Named == b.Named && a.RevokedAt.Equal(b.RevokedAt) &&
+		a.RevokedFor == b.RevokedFor
 }
 
 // termsDiffer is about what history is kept of.

@@ -57,9 +57,9 @@ func (s *Service) Changed(changes []identity.Change) {
 }
 
 // Entitlements gives what somebody may use now: what the agreements of an organisation's licences provide that hold, grace included,
-// as long as she herself has not ended.
-// Of a device it is what licences say that name it or no device at all; of a person, what all organisations may that she belongs to,
-// where none is in use. It is asked for with every token, and answers from memory for some seconds.
+// until the organisation itself has expired. Of a device it is what licences say that name it or are for every device; of a person, what
+// all organisations may that she belongs to, where none is in use. It is asked for with every token, and answers from memory for some
+// seconds.
 func (s *Service) Entitlements(ctx context.Context, of Holder) ([]string, error) {
 	switch {
 	case of.OrganisationID != "":
@@ -82,15 +82,8 @@ func (s *Service) Entitlements(ctx context.Context, of Holder) ([]string, error)
 					organisations = append(organisations, m.OrganisationID)
 				}
 			}
-			standing, err := r.OrganisationsByID(ctx, organisations)
-			if err != nil {
-				return err
-			}
-			for _, o := range standing {
-				if o.ExpiredAt(s.Now()) {
-					continue
-				}
-				agreements, err := r.Entitling(ctx, o.ID, of.DeviceID, s.Now())
+			for _, organisation := range organisations {
+				agreements, err := r.Entitling(ctx, organisation, of.DeviceID, s.Now())
 				if err != nil {
 					return err
 				}

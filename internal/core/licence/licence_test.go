@@ -1,6 +1,10 @@
 package licence_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +17,7 @@ import (
 	"gatehouse/internal/core/audit"
 	"gatehouse/internal/core/coretest"
 	"gatehouse/internal/core/licence"
+	"gatehouse/internal/core/manage"
 	"gatehouse/internal/deliver"
 	"gatehouse/internal/identity"
 	"gatehouse/internal/keys"
@@ -247,6 +252,83 @@ func TestAgreementsAndDevices(t *testing.T) {
 	}
 }
 
+// Whatever is made, changed or removed leaves its row in the same transaction, with whose it is and what was before; what changes
+// nothing leaves none.
+func TestEveryVerbLeavesARow(t *testing.T) {
+	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
+		w := newWorld(t, store)
+		ctx := t.Context()
+		yes, no, code := true, false, "another code"
+		device := identity.Device{Key: "till", OrganisationID: w.acme.ID}
+		agreement := identity.Agreement{Key: "extra", Kind: "trial", PublishedAt: coretest.Start}
+		var l identity.Licence
+		in := func(verb func(tx identity.Tx) error) error { return store.Update(ctx, verb) }
+		change := func(c licence.Change) error {
+			_, err := w.Service.Update(ctx, operator, l.ID, c)
+			return err
+		}
+		for _, step := range []struct {
+			action        string
+			whose         identity.OrganisationID
+			before, after bool
+			do            func() error
+		}{
+			{"agreement.save", "", false, true, func() (err error) { agreement, err = w.SaveAgreement(ctx, operator, agreement); return err }},
+			{"agreement.save", "", true, true, func() (err error) {
+				agreement.Name = "Extra"
+				agreement, err = w.SaveAgreement(ctx, operator, agreement)
+				return err
+			}},
+			{"device.save", w.acme.ID, false, true, func() (err error) { device, err = w.SaveDevice(ctx, operator, device); return err }},
+			{"device.save", w.acme.ID, true, true, func() (err error) {
+				device.Name = "Till"
+				device, err = w.SaveDevice(ctx, operator, device)
+				return err
+			}},
+			{"", "", false, false, func() error { _, err := w.SaveDevice(ctx, operator, device); return err }},
+			{"licence.create", w.acme.ID, false, true, func() error { l = w.licence(func(n *licence.New) { n.AgreementID = agreement.ID }); return nil }},
+			{"licence.document", w.acme.ID, false, true, func() error { _, err := w.Issue(ctx, operator, l.ID, ""); return err }},
+			{"licence.assign", w.acme.ID, false, true, func() error { _, err := w.Assign(ctx, operator, l.ID, device.ID); return err }},
+			{"", "", false, false, func() error { _, err := w.Assign(ctx, operator, l.ID, device.ID); return err }},
+			{"licence.update", w.acme.ID, true, true, func() error { return change(licence.Change{Code: &code}) }},
+			{"", "", false, false, func() error { return change(licence.Change{Code: &code}) }},
+			{"licence.renew", w.acme.ID, true, true, func() error {
+				_, err := w.Renew(ctx, operator, l.ID, licence.Term{ExpiresAt: yearEnd.AddDate(1, 0, 0)})
+				return err
+			}},
+			{"licence.revoke", w.acme.ID, true, true, func() error { return change(licence.Change{Revoked: &yes}) }},
+			{"licence.restore", w.acme.ID, true, true, func() error { return change(licence.Change{Revoked: &no}) }},
+			{"licence.release", w.acme.ID, true, false, func() error { _, err := w.Release(ctx, operator, l.ID, device.ID); return err }},
+			{"device.delete", w.acme.ID, true, false, func() error { return w.DeleteDevice(ctx, operator, device.ID) }},
+			{"licence.delete", w.acme.ID, true, false, func() error { return in(func(tx identity.Tx) error { return w.DeleteIn(ctx, tx, operator, l.ID) }) }},
+			{"agreement.delete", "", true, false, func() error {
+				return in(func(tx identity.Tx) error { return w.DeleteAgreementIn(ctx, tx, operator, agreement.ID) })
+			}},
+		} {
+			last := func() (all []identity.Event) { return w.events("") }
+			mark := len(last())
+			if err := step.do(); err != nil {
+				t.Fatalf("%s: %v", step.action, err)
+			}
+			rows := last()
+			if added := len(rows) - mark; step.action == "" || added != 1 {
+				if step.action != "" || added != 0 {
+					t.Errorf("%q: %d rows", step.action, added)
+				}
+				continue
+			}
+			e := rows[0]
+			var detail struct{ Before, After map[string]any }
+			if err := json.Unmarshal(e.Detail, &detail); err != nil {
+				t.Fatal(err)
+			}
+			if e.Action != step.action || e.Outcome != "ok" || e.OrganisationID != step.whose || e.Door != "cli" || (detail.Before != nil) != step.before || (detail.After != nil) != step.after {
+				t.Errorf("want %s of %q: %+v %s", step.action, step.whose, e, e.Detail)
+			}
+		}
+	})
+}
+
 func TestRenewalsKeepHistory(t *testing.T) {
 	storetest.EachEngine(t, func(t *testing.T, store identity.Store) {
 		w := newWorld(t, store)
@@ -260,6 +342,14 @@ func TestRenewalsKeepHistory(t *testing.T) {
 			}
 		}
 		d := must[licence.Details](t)(w.Find(ctx, l.Key))
+		less, half := yearEnd, 5000
+		must[identity.Licence](t)(w.Service.Update(ctx, identity.Caller{Door: "cli", SubjectID: "signer", ActorID: "actor"}, l.ID, licence.Change{PaidUntilAt: &less, DiscountBP: &half}))
+		words := "another code"
+		must[identity.Licence](t)(w.Service.Update(ctx, operator, l.ID, licence.Change{Code: &words})) // no term, so no history
+		if all := must[licence.Details](t)(w.Find(ctx, l.Key)).Renewals; len(all) != 3 || all[2].By != "actor" || !all[2].OldPaidUntilAt.Equal(paid) ||
+			!all[2].NewPaidUntilAt.Equal(less) || all[2].OldDiscountBP != 0 || all[2].NewDiscountBP != 5000 || !all[0].OldPaidUntilAt.IsZero() || !all[0].NewPaidUntilAt.Equal(paid) {
+			t.Errorf("%+v", all)
+		}
 		if len(d.Renewals) != 2 || !d.ExpiresAt.IsZero() || d.AmountPerMonth != 5900 || len(w.events("licence.renew")) != 2 {
 			t.Fatalf("%+v", d)
 		}
@@ -488,6 +578,22 @@ func TestDocuments(t *testing.T) {
 				}
 			})
 		}
+
+		// An organisation that has ended yields none either, and may use nothing.
+		w.acme.ExpiresAt = now.Add(time.Hour)
+		w.Core.Update(func(tx identity.Tx) error { return tx.UpdateOrganisation(ctx, w.acme) })
+		if _, err := w.Issue(ctx, operator, l.ID, ""); err != nil {
+			t.Errorf("before its organisation ends: %v", err)
+		}
+		w.Clock.Advance(time.Hour)
+		if d, err := w.Issue(ctx, operator, l.ID, ""); !errors.Is(err, identity.Denied) || d.Text != "" {
+			t.Errorf("of an organisation that has ended: %q, %v", d.Text, err)
+		}
+		for _, of := range []licence.Holder{{OrganisationID: w.acme.ID}, {OrganisationID: w.acme.ID, DeviceID: w.one.ID}} {
+			if got := must[[]string](t)(w.Entitlements(ctx, of)); len(got) != 0 {
+				t.Errorf("when it has ended, %+v may use %v", of, got)
+			}
+		}
 	})
 }
 
@@ -524,11 +630,13 @@ func TestRevocationList(t *testing.T) {
 		again := issue(l)
 		good(again, true)
 
+		trial := must[identity.Agreement](t)(w.SaveAgreement(ctx, operator, identity.Agreement{Key: "trial", Kind: "trial", PublishedAt: coretest.Start}))
 		for name, change := range map[string]licence.Change{
 			"it ends sooner": {ExpiresAt: pointer(yearEnd.Add(-day))},
 			"less grace":     {Grace: pointer(day)},
 			"starts later":   {StartsAt: pointer(coretest.Start.Add(time.Second))},
 			"for one device": {Devices: &[]identity.DeviceID{w.one.ID}},
+			"another deal":   {AgreementID: &trial.ID},
 		} {
 			t.Run(name, func(t *testing.T) {
 				l := w.licence()
@@ -568,9 +676,33 @@ func TestRevocationList(t *testing.T) {
 		before = issue(gone)
 		w.Core.Update(func(tx identity.Tx) error { return w.DeleteIn(ctx, tx, operator, gone.ID) })
 		good(before, false)
+		named := w.licence(func(n *licence.New) { n.Devices = []identity.DeviceID{w.one.ID} })
+		before, other = issue(named), issue(kept)
+		if err := w.DeleteDevice(ctx, operator, w.one.ID); err != nil {
+			t.Fatal(err)
+		}
+		good(before, false)
+		good(other, true)
+		people := &manage.Service{Store: store, Passwords: w.Passwords, Sessions: w.Sessions, Log: w.Passwords.Log, Box: w.Box, Now: w.Clock.Now, Rand: coretest.SeededRand()}
+		if err := people.DeleteOrganisation(ctx, operator, w.other.ID); err != nil {
+			t.Fatal(err)
+		}
+		good(other, true)
+		if _, list, err := w.Revocations(ctx); err != nil || len(list.Organisations) != 0 {
+			t.Errorf("nothing was out of it: %+v, %v", list, err)
+		}
+		if err := people.DeleteOrganisation(ctx, operator, w.acme.ID); err != nil {
+			t.Fatal(err)
+		}
+		good(other, false)
 
-		// Nothing stays on the list for ever.
-		w.Clock.Advance(46 * day)
+		// Nothing leaves the list before the grace of what it voids is over, and nothing stays on it for ever.
+		w.Clock.Advance(44*day - time.Second)
+		if _, state, err := w.check(other, w.one.ID); err != nil || state != verify.InGrace {
+			t.Errorf("in the last second of its grace: %v, %v", state, err)
+		}
+		good(other, false)
+		w.Clock.Advance(2 * day)
 		if _, list, err := w.Revocations(ctx); err != nil || list.Epoch == 0 || len(list.Licences) != 0 {
 			t.Errorf("%+v, %v", list, err)
 		}
@@ -625,8 +757,10 @@ func TestTelling(t *testing.T) {
 		}
 		sent := w.Sent()
 		slices.SortFunc(sent, func(a, b deliver.Content) int { return strings.Compare(a.Recipient, b.Recipient) })
+		mac := hmac.New(sha256.New, []byte("0123456789abcdef"))
+		mac.Write([]byte(sent[0].Text))
 		if sent[0].Recipient != "https://hooks.example.test/licences" || !strings.Contains(sent[0].Text, `"event":"licence.ends_soon"`) ||
-			!strings.Contains(sent[0].Text, string(l.ID)) || !strings.HasPrefix(sent[0].Header["X-Gatehouse-Signature"], "sha256=") {
+			!strings.Contains(sent[0].Text, string(l.ID)) || sent[0].Header["X-Gatehouse-Signature"] != "sha256="+hex.EncodeToString(mac.Sum(nil)) {
 			t.Errorf("the call: %+v", sent[0])
 		}
 		for _, m := range sent[1:] {
@@ -650,6 +784,11 @@ func TestTelling(t *testing.T) {
 		w.Clock.Advance(366 * day)
 		if n := tell(); n != 3 || len(w.events("licence.expired")) != 2 || len(w.events("licence.ends_soon")) != 1 {
 			t.Errorf("%d messages after the second end", n)
+		}
+		// An end that was over is put right, and still is over: that is no news.
+		must[identity.Licence](t)(w.Service.Update(ctx, operator, l.ID, licence.Change{ExpiresAt: pointer(yearEnd.AddDate(1, 0, -1))}))
+		if n := tell(); n != 0 {
+			t.Errorf("%d messages of another day in the past", n)
 		}
 	})
 }

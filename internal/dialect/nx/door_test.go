@@ -365,6 +365,19 @@ func TestActingShowsThatOrganisation(t *testing.T) {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
 	}
+
+	// For one that has ended nobody acts who is a member; whoever rules all still does.
+	ended := h.Clock.Now()
+	must[identity.Organisation](t)(h.Manage.UpdateOrganisation(t.Context(), identity.Caller{Door: "cli"}, otherID, manage.OrganisationChange{ExpiresAt: &ended}))
+	root, _ := h.signIn(t, "root@example.test")
+	for token, status := range map[string]int{access: 403, root: 200} {
+		for _, path := range []string{"/auth/user/" + adaID, "/auth/licenses", "/auth/configuration"} {
+			a := h.do(t, "GET", path, "", bearer(token), header{"X-Act-As-Kind", "organization"}, header{"X-Act-As-ID", otherID})
+			if a.status != status {
+				t.Errorf("%s for an organisation that has ended: %d %s, want %d", path, a.status, a.body, status)
+			}
+		}
+	}
 }
 
 func TestForgotTellsAndSendsNothingMore(t *testing.T) {

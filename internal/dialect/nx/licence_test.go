@@ -62,6 +62,25 @@ func TestLicensePages(t *testing.T) {
 	}
 }
 
+// A page has 100 licences where nobody says how many, and 1000 at most (nx.md 1.9). The count is of all.
+func TestLicensePagesAreBounded(t *testing.T) {
+	h := newHouse(t)
+	h.license(t)
+	for i := range 1000 {
+		must[identity.Licence](t)(h.Licences.Create(t.Context(), identity.Caller{Door: "cli"}, licence.New{
+			AgreementID: trialID, OrganisationID: acmeID, Code: fmt.Sprintf("%04d", i),
+		}))
+	}
+	access, _ := h.signIn(t, "ada@example.test")
+	for query, want := range map[string]int{"": 100, "?Limit=101": 101, "?Limit=1000": 1000, "?Limit=1001": 1000, "?Limit=1000000000000000000": 1000, "?Offset=1003": 2, "?Limit=1": 1} {
+		a := h.do(t, "GET", "/auth/licenses"+query, "", bearer(access))
+		var page []struct{}
+		if err := json.Unmarshal([]byte(a.body), &page); err != nil || len(page) != want || a.header.Get("X-Pagination-Records") != "1005" {
+			t.Errorf("%s: %d of %s, want %d: %d, %v", query, len(page), a.header.Get("X-Pagination-Records"), want, a.status, err)
+		}
+	}
+}
+
 // A document from the door is one that a device takes.
 func TestLicenseDocumentVerifies(t *testing.T) {
 	h := newHouse(t)

@@ -279,7 +279,8 @@ func (r reader) LicencesOfDevice(ctx context.Context, id identity.DeviceID) ([]i
 
 func (r reader) Entitling(ctx context.Context, org identity.OrganisationID, device identity.DeviceID, now time.Time) ([]identity.Agreement, error) {
 	query := `SELECT ` + agreementColumns + ` FROM agreements WHERE id IN (SELECT l.agreement_id FROM licences l
-		WHERE l.organisation_id = $1 AND l.revoked_at = 0 AND l.starts_at <= $2 AND (l.expires_at = 0 OR l.expires_at + l.grace > $2)`
+		WHERE l.organisation_id = $1 AND l.revoked_at = 0 AND l.starts_at <= $2 AND (l.expires_at = 0 OR l.expires_at + l.grace > $2)
+		AND EXISTS (SELECT 1 FROM organisations o WHERE o.id = l.organisation_id AND (o.expires_at = 0 OR o.expires_at > $2))`
 	args := []any{string(org), micros(now)}
 	if device != "" {
 		query += ` AND (l.taken = 0 AND l.named = 0 OR EXISTS (SELECT 1 FROM licence_devices d WHERE d.licence_id = l.id AND d.device_id = $3))`
@@ -361,6 +362,11 @@ func (t *tx) KeepDocuments(ctx context.Context, id identity.LicenceID, until tim
 }
 
 func (t *tx) Revoke(ctx context.Context, v *identity.Revocation) (err error) {
+	// Epochs are committed in their order: of two revocations at once on PostgreSQL, which both read the newest, one runs again. Else a document
+	// could be printed under the later of them and escape the earlier one, and a list could grow without its epoch.
+	if _, err := t.RevocationEpoch(ctx); err != nil {
+		return err
+	}
 	if _, err := exec(ctx, t.q, `DELETE FROM licence_revocations WHERE licence_id = $1 AND organisation_id = $2`,
 		string(v.LicenceID), string(v.OrganisationID)); err != nil {
 		return err

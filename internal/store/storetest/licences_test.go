@@ -336,6 +336,16 @@ func TestEntitling(t *testing.T) {
 				same(t, ids, tt.want)
 			})
 		}
+		// An organisation that has expired may use nothing, whatever its licences say.
+		o := read(t, store, func(r identity.Reader) (identity.Organisation, error) { return r.Organisation(ctx, org) })
+		o.ExpiresAt = epoch.Add(time.Minute)
+		update(t, store, func(tx identity.Tx) error { return tx.UpdateOrganisation(ctx, o) })
+		for at, want := range map[time.Duration]int{time.Minute - time.Microsecond: 3, time.Minute: 0, 3 * time.Hour: 0} {
+			got := read(t, store, func(r identity.Reader) ([]identity.Agreement, error) { return r.Entitling(ctx, org, "", epoch.Add(at)) })
+			if len(got) != want {
+				t.Errorf("%v after, of an organisation that has a minute: %d agreements, want %d", at, len(got), want)
+			}
+		}
 	})
 }
 
@@ -429,4 +439,25 @@ func TestRevocations(t *testing.T) {
 		update(t, store, func(tx identity.Tx) error { _, err := tx.Sweep(ctx, epoch.AddDate(1, 0, 0), 100); return err })
 		same(t, list(0), []identity.Revocation{again})
 	})
+}
+
+// A revocation that began before another and is committed after it has the later epoch: a document that was printed between them, under
+// the other's, must not count as newer than both.
+func TestRevocationsAreCommittedInOrder(t *testing.T) {
+	store := Postgres(t) // SQLite has one writer
+	ctx := t.Context()
+	slow := identity.Revocation{LicenceID: "slow", RevokedAt: epoch, ExpiresAt: epoch}
+	quick := identity.Revocation{LicenceID: "quick", RevokedAt: epoch, ExpiresAt: epoch}
+	for range 2 { // of none before them, and of some
+		begun := false
+		update(t, store, func(tx identity.Tx) error {
+			if err := tx.Revoke(ctx, &slow); err != nil || begun {
+				return err
+			}
+			begun = true
+			update(t, store, func(tx identity.Tx) error { return tx.Revoke(ctx, &quick) })
+			return nil
+		})
+		same(t, read(t, store, func(r identity.Reader) ([]identity.Revocation, error) { return r.Revocations(ctx, 0, 10) }), []identity.Revocation{quick, slow})
+	}
 }

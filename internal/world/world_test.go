@@ -3,6 +3,7 @@ package world_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -598,6 +599,7 @@ func TestLicensing(t *testing.T) {
 			"revoked":       {"signed_by: ada", "revoked: true", "update licence lic-1: revoked false → true"},
 			"its device":    {"device: camera-1", "device: camera-2", `update licence lic-1: devices "camera-1" → "camera-2"`},
 			"no device":     {"device: camera-1", "devices: []", `update licence lic-1: devices "camera-1" → ""`},
+			"every device":  {"device: camera-1", "devices: [], every_device: true", `update licence lic-1: every_device false → true, devices "camera-1" → ""`},
 			"two devices":   {"device: camera-1", "seats: 2, devices: [camera-2, camera-1]", `update licence lic-1: seats 1 → 2, devices "camera-1" → "camera-1 camera-2"`},
 			"no provider":   {"provider: reseller", "provider: null", `update licence lic-1: provider ""`},
 			"its agreement": {"provides: [manager, inference]", "provides: [manager]", `update agreement edge-pro: provides "inference manager" → "manager"`},
@@ -618,6 +620,37 @@ func TestLicensing(t *testing.T) {
 				h.apply(back, world.Options{})
 			})
 		}
+		// Whom a licence without a device is for stays with it: everybody, or whoever is named next.
+		of := func() (named bool) {
+			t.Helper()
+			d, err := h.Licences.Find(t.Context(), "lic-1")
+			if err != nil || d.Taken != 0 {
+				t.Fatalf("%+v, %v", d, err)
+			}
+			exported := string(h.export())
+			if steps := h.apply(exported, world.Options{}); len(steps) > 0 || !strings.Contains(exported, fmt.Sprint("every_device: ", !d.Named)) {
+				t.Errorf("applying the export did %q:\n%s", steps, exported)
+			}
+			return d.Named
+		}
+		h.apply(strings.Replace(licensed, "device: camera-1", "devices: []", 1), world.Options{})
+		if !of() {
+			t.Error("a licence that lost its device is for every device")
+		}
+		h.apply(strings.Replace(licensed, "device: camera-1", "every_device: true", 1), world.Options{})
+		if of() {
+			t.Error("every_device: true has no effect")
+		}
+		h.apply(strings.Replace(licensed, "device: camera-1", "every_device: false", 1), world.Options{})
+		if !of() {
+			t.Error("every_device: false has no effect")
+		}
+		h.apply(licensed, world.Options{})
+		h.apply("licences: [{key: lic-2, agreement: edge-pro, organisation: acme, every_device: false}]", world.Options{})
+		if d, err = h.Licences.Find(t.Context(), "lic-2"); err != nil || !d.Named {
+			t.Errorf("made for devices that are named later: %+v, %v", d, err)
+		}
+		h.apply("licences: [{key: lic-1, agreement: edge-pro, organisation: acme}]", world.Options{Prune: true})
 		if d, err = h.Licences.Find(t.Context(), "lic-1"); err != nil || len(d.Renewals) == 0 {
 			t.Errorf("no history: %+v, %v", d.Renewals, err)
 		}
@@ -628,6 +661,7 @@ func TestLicensing(t *testing.T) {
 			"no such device":       {"device: camera-1", "device: camera-9", `world.yaml:10: licences[0].device: there is no device "camera-9"`},
 			"a device twice":       {"device: camera-1", "devices: [camera-1, camera-1]", `world.yaml:10: licences[0].devices: holds "camera-1" twice`},
 			"device and devices":   {"device: camera-1", "device: camera-1, devices: []", "world.yaml:10: licences[0].devices: is given beside device"},
+			"a device and every":   {"device: camera-1", "device: camera-1, every_device: true", "world.yaml:10: licences[0].every_device: is given beside devices"},
 			"too few seats":        {"device: camera-1", "seats: 1, devices: [camera-1, camera-2]", "world.yaml:10: licences[0].devices: no seat is free: all 1 are taken"},
 			"nobody signed":        {"signed_by: ada", "signed_by: bob", `world.yaml:10: licences[0].signed_by: there is nobody with the login "bob"`},
 			"no instant":           {"2027-01-01T00:00:00Z", "soon", "world.yaml:10: licences[0].expires_at: must be an instant"},

@@ -324,10 +324,11 @@ func TestCancelledContexts(t *testing.T) {
 			return err
 		}))
 		running, release := make(chan struct{}), make(chan struct{})
+		begun := sync.OnceFunc(func() { close(running) }) // it runs again when one behind it takes the transaction with it
 		var group sync.WaitGroup
 		group.Go(func() {
 			update(t, store, func(identity.Tx) error {
-				close(running)
+				begun()
 				<-release
 				return nil
 			})

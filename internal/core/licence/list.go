@@ -60,6 +60,9 @@ func (s *Service) scope(ctx context.Context, r identity.Reader, v Viewer) (org i
 // maxText is the longest text, in bytes, that a name could have as its part, and that SQLite takes for a pattern.
 const maxText = 4 << 10
 
+// fullPage is what a store gives at most at once.
+const fullPage = 1000
+
 // List gives a page of what the viewer may see, without an order by the latest start.
 func (s *Service) List(ctx context.Context, v Viewer, f identity.LicenceFilter) (Page, error) {
 	if len(f.Order) == 0 {
@@ -74,12 +77,21 @@ func (s *Service) List(ctx context.Context, v Viewer, f identity.LicenceFilter) 
 		if f.OrganisationID = org; all {
 			f.OrganisationID = ""
 		}
-		if page.Total, err = r.CountLicences(ctx, f); err != nil || int64(page.Total) <= f.Offset {
-			return err
+		if f.Offset > 0 { // past the end there is nothing to look for
+			if page.Total, err = r.CountLicences(ctx, f); err != nil || int64(page.Total) <= f.Offset {
+				return err
+			}
 		}
 		list, err := r.Licences(ctx, f)
 		if err != nil {
 			return err
+		}
+		if f.Offset == 0 {
+			if page.Total = len(list); len(list) >= min(max(f.Limit, 1), fullPage) { // else these are all, and need no count
+				if page.Total, err = r.CountLicences(ctx, f); err != nil {
+					return err
+				}
+			}
 		}
 		page.Licences, err = complete(ctx, r, list)
 		return err

@@ -35,12 +35,12 @@ type Mark struct {
 }
 
 // proofDue decides whether a code is due, in the transaction that goes on from there.
-func (s *Service) proofDue(ctx context.Context, tx identity.Tx, in PasswordInput, who candidate, todo *intent) error {
+func (s *Service) proofDue(ctx context.Context, tx identity.Tx, in PasswordInput, who candidate, goal *intent) error {
 	p := who.context.Policy.SecondFactor
 	strange := in.Devices.CheckStrange && p != identity.FactorOff
-	todo.Mailbox = who.demand == identity.FactorNeeded || who.own || strange
+	goal.Mailbox = who.demand == identity.FactorNeeded || who.own || strange
 	if p == identity.FactorNeeded || who.demand == identity.FactorNeeded {
-		todo.NeedsProof = true
+		goal.NeedsProof = true
 		return nil
 	}
 	has := len(usable(who.context.Policy, nil, who.enrolled, s.Factors)) > 0
@@ -51,7 +51,7 @@ func (s *Service) proofDue(ctx context.Context, tx identity.Tx, in PasswordInput
 	if err != nil {
 		return err
 	}
-	todo.Device, todo.NeedsProof = known, known == nil
+	goal.Device, goal.NeedsProof = known, known == nil
 	return nil
 }
 
@@ -75,22 +75,22 @@ func (s *Service) known(ctx context.Context, r identity.Reader, caller identity.
 func agent(caller identity.Caller) string { return audit.Line(caller.UserAgent, 256) }
 
 // mark gives the browser of a session that has begun its mark, or notes that it was seen with one.
-func (s *Service) mark(ctx context.Context, tx identity.Tx, caller identity.Caller, todo intent, begun identity.Session) (*Mark, error) {
-	if todo.Device != nil {
-		err := tx.SeeBrowser(ctx, todo.Device, begun.ID)
+func (s *Service) mark(ctx context.Context, tx identity.Tx, caller identity.Caller, goal intent, begun identity.Session) (*Mark, error) {
+	if goal.Device != nil {
+		err := tx.SeeBrowser(ctx, goal.Device, begun.ID)
 		if errors.Is(err, identity.NotFound) { // with the password that she has just changed
 			err = nil
 		}
 		return nil, err
 	}
-	if !todo.Marks {
+	if !goal.Marks {
 		return nil, nil
 	}
 	var random [32]byte
 	if _, err := io.ReadFull(s.Rand, random[:]); err != nil {
 		return nil, err
 	}
-	m := &Mark{Secret: identity.Secret(base64.RawURLEncoding.EncodeToString(random[:])), ExpiresAt: s.Now().Add(todo.MarksTTL)}
+	m := &Mark{Secret: identity.Secret(base64.RawURLEncoding.EncodeToString(random[:])), ExpiresAt: s.Now().Add(goal.MarksTTL)}
 	hash := sha256.Sum256([]byte(m.Secret.Reveal()))
 	return m, tx.CreateBrowser(ctx, identity.Browser{
 		Hash: hash[:], SubjectID: begun.SubjectID, Door: begun.Door, SessionID: begun.ID, UserAgent: agent(caller), CreatedAt: s.Now(), ExpiresAt: m.ExpiresAt,

@@ -48,14 +48,14 @@ func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 		if err != nil {
 			return err
 		}
-		todo := intent{
+		goal := intent{
 			Org: in.Organisation, AMR: held.AMR, NeedsProof: true, Steps: Steps{Proof: true},
 			TicketForm: in.TicketForm, TicketTTL: in.TicketTTL, Enters: held.ID, Kinds: in.Kinds, Mailbox: true, linksWith: in.CodeLink,
 		}
 		if c.Current != nil {
-			todo.PasswordVersion = c.Current.Version
+			goal.PasswordVersion = c.Current.Version
 		}
-		if out, refusal, err = s.issue(ctx, tx, in.Caller, c, todo, ProofDue); err != nil || refusal == nil {
+		if out, refusal, err = s.issue(ctx, tx, in.Caller, c, goal, ProofDue); err != nil || refusal == nil {
 			return err
 		}
 		return s.record(ctx, tx, in.Caller, subject.ID, refusal)
@@ -68,13 +68,13 @@ func (s *Service) Enter(ctx context.Context, in EnterInput) (Outcome, error) {
 
 // enter goes on in a session that began earlier. It may have ended, or the organisation closed, while she looked for her code;
 // the code stays spent.
-func (s *Service) enter(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
-	if _, refusal := s.Sessions.MayEnterIn(ctx, tx, caller, todo.Enters, todo.Org); refusal != nil {
+func (s *Service) enter(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, goal intent) (Outcome, error, error) {
+	if _, refusal := s.Sessions.MayEnterIn(ctx, tx, caller, goal.Enters, goal.Org); refusal != nil {
 		if !refuses(refusal) {
 			return Outcome{}, nil, refusal
 		}
 		return Outcome{}, refusal, s.record(ctx, tx, caller, c.Subject.ID, refusal)
 	}
-	entered, err := s.Sessions.EnterIn(ctx, tx, caller, todo.Enters, todo.Org, todo.AMR)
+	entered, err := s.Sessions.EnterIn(ctx, tx, caller, goal.Enters, goal.Org, goal.AMR)
 	return Outcome{Subject: c.Subject, Session: entered}, nil, err
 }

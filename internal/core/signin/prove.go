@@ -28,9 +28,9 @@ func (s *Service) holds(amr []string, kinds []identity.CredentialKind) bool {
 // mayUseMailbox says whether a code goes to somebody's address who has enrolled no second factor. Where a door's organisation, or
 // she herself, asks for a code, a confirmed address is good for one; a security policy that demands a factor wants one that she
 // has enrolled. Who has one is never let off with her mailbox.
-func (s *Service) mayUseMailbox(c credential.Context, todo *intent, enrolled []identity.Credential) bool {
-	return todo.Mailbox && c.Policy.SecondFactor != identity.FactorNeeded && policy.Allows(c.Policy, identity.EmailCode) &&
-		(len(todo.Kinds) == 0 || slices.Contains(todo.Kinds, identity.EmailCode)) && s.factor(identity.EmailCode) != nil &&
+func (s *Service) mayUseMailbox(c credential.Context, goal *intent, enrolled []identity.Credential) bool {
+	return goal.Mailbox && c.Policy.SecondFactor != identity.FactorNeeded && policy.Allows(c.Policy, identity.EmailCode) &&
+		(len(goal.Kinds) == 0 || slices.Contains(goal.Kinds, identity.EmailCode)) && s.factor(identity.EmailCode) != nil &&
 		c.Subject.Email != "" && !c.Subject.VerifiedAt.IsZero() &&
 		!slices.ContainsFunc(enrolled, func(e identity.Credential) bool {
 			return e.Kind != identity.Password && e.Kind != identity.RecoveryCode
@@ -55,10 +55,10 @@ func offered(ctx context.Context, r identity.Reader, id identity.SubjectID, o of
 }
 
 // prepare is a factor's Offer for a ticket, with a link in the mail where the door has a page for it.
-func (s *Service) prepare(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject, c identity.Credential, todo *intent, t *identity.Ticket) (string, bool, error) {
+func (s *Service) prepare(ctx context.Context, tx identity.Tx, caller identity.Caller, subject identity.Subject, c identity.Credential, goal *intent, t *identity.Ticket) (string, bool, error) {
 	f := s.factor(c.Kind)
 	linker, links := f.(Linker)
-	if !links || todo.linksWith == nil || s.Links == nil {
+	if !links || goal.linksWith == nil || s.Links == nil {
 		return f.Offer(ctx, tx, caller, subject, c, t.ExpiresAt)
 	}
 	data, err := json.Marshal(halfway{t.ID, c.ID})
@@ -73,7 +73,7 @@ func (s *Service) prepare(ctx context.Context, tx identity.Tx, caller identity.C
 	if err != nil {
 		return "", false, err
 	}
-	return linker.OfferLink(ctx, tx, subject, c, t.ExpiresAt, todo.linksWith(secret))
+	return linker.OfferLink(ctx, tx, subject, c, t.ExpiresAt, goal.linksWith(secret))
 }
 
 // CodeLink is the purpose of a link that stands for the code of a second step.
@@ -113,15 +113,15 @@ func (s *Service) ByLink(ctx context.Context, in LinkInput) (Outcome, error) {
 		if err != nil {
 			return err
 		}
-		var todo intent
-		if err := json.Unmarshal(t.Data, &todo); err != nil {
+		var goal intent
+		if err := json.Unmarshal(t.Data, &goal); err != nil {
 			return err
 		}
-		i := slices.IndexFunc(todo.Offers, func(o offer) bool { return o.Kind == identity.EmailCode })
+		i := slices.IndexFunc(goal.Offers, func(o offer) bool { return o.Kind == identity.EmailCode })
 		if i < 0 {
 			return link.Refused
 		}
-		c, err := offered(ctx, tx, t.SubjectID, todo.Offers[i])
+		c, err := offered(ctx, tx, t.SubjectID, goal.Offers[i])
 		if err == nil && c.ID != half.Credential || errors.Is(err, identity.NotFound) {
 			return link.Refused
 		}
@@ -138,8 +138,8 @@ func (s *Service) ByLink(ctx context.Context, in LinkInput) (Outcome, error) {
 		if err := tx.ClearAttempts(ctx, factorKey(t.SubjectID)); err != nil {
 			return err
 		}
-		todo.proven(&proof{identity.EmailCode, s.factor(identity.EmailCode).AMR()})
-		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, todo)
+		goal.proven(&proof{identity.EmailCode, s.factor(identity.EmailCode).AMR()})
+		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, goal)
 		return err
 	})
 	if err != nil {

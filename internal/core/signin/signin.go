@@ -261,22 +261,22 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 	}
 	var rehashed string
 	var weak error
-	todo := in.intent()
-	todo.LoginKey, todo.Org, todo.AMR, todo.Hand = key, who.landing, []string{"pwd"}, in.Hand
+	goal := in.intent()
+	goal.LoginKey, goal.Org, goal.AMR, goal.Hand = key, who.landing, []string{"pwd"}, in.Hand
 	if match {
 		if rehash {
 			if rehashed, err = s.rehash(ctx, in.Password); err != nil {
 				return Outcome{}, err
 			}
 		}
-		todo.PasswordVersion = who.context.Current.Version
-		todo.Kinds = who.kinds
+		goal.PasswordVersion = who.context.Current.Version
+		goal.Kinds = who.kinds
 		if in.Remember {
-			todo.MarksTTL = in.Devices.TTL
+			goal.MarksTTL = in.Devices.TTL
 		}
 		if in.NewPassword != "" && who.context.Subject.Active() {
 			// A refusal waits until the lock was looked at: it would tell a guesser that the password is right.
-			if todo.NewHash, weak = s.Passwords.Prepare(ctx, who.context, in.Caller.Door, in.NewPassword); weak != nil && !refuses(weak) {
+			if goal.NewHash, weak = s.Passwords.Prepare(ctx, who.context, in.Caller.Door, in.NewPassword); weak != nil && !refuses(weak) {
 				return Outcome{}, weak
 			}
 		}
@@ -285,7 +285,7 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 	var refusal error
 	err = s.Store.Update(ctx, func(tx identity.Tx) error {
 		out, refusal = Outcome{}, nil
-		todo := todo // it changes below, and all this may run again
+		goal := goal // it changes below, and all this may run again
 		// Looked at again here, or parallel guesses would slip past the lock.
 		if refusal, err = s.locked(ctx, tx, in.Caller, key); refusal != nil || err != nil {
 			return err
@@ -304,11 +304,11 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 			}
 			return s.record(ctx, tx, in.Caller, who.context.Subject.ID, refusal)
 		}
-		if refusal, err = s.admit(ctx, tx, in.Caller, who.context.Subject.ID, todo.PasswordVersion); err != nil {
+		if refusal, err = s.admit(ctx, tx, in.Caller, who.context.Subject.ID, goal.PasswordVersion); err != nil {
 			return err
 		}
 		if refusal == nil && in.Admit != nil {
-			if refusal, err = s.admitted(ctx, tx, in.Admit, who.context.Subject, &todo); err != nil {
+			if refusal, err = s.admitted(ctx, tx, in.Admit, who.context.Subject, &goal); err != nil {
 				return err
 			}
 		}
@@ -318,23 +318,23 @@ func (s *Service) Password(ctx context.Context, in PasswordInput) (Outcome, erro
 		if refusal != nil {
 			return s.record(ctx, tx, in.Caller, who.context.Subject.ID, refusal)
 		}
-		if rehashed != "" && todo.NewHash == "" {
+		if rehashed != "" && goal.NewHash == "" {
 			upgraded := *who.context.Current
 			upgraded.Hash = rehashed
 			if _, err := tx.UpdateCredential(ctx, upgraded); err != nil {
 				return err
 			}
-			todo.PasswordVersion = upgraded.Version + 1
+			goal.PasswordVersion = upgraded.Version + 1
 		}
 		for _, counted := range []string{key, who.key(key)} {
 			if err := tx.ClearAttempts(ctx, counted); err != nil {
 				return err
 			}
 		}
-		if err := s.proofDue(ctx, tx, in, who, &todo); err != nil {
+		if err := s.proofDue(ctx, tx, in, who, &goal); err != nil {
 			return err
 		}
-		if out, refusal, err = s.proceed(ctx, tx, in.Caller, who.context, todo); err != nil || refusal == nil {
+		if out, refusal, err = s.proceed(ctx, tx, in.Caller, who.context, goal); err != nil || refusal == nil {
 			return err
 		}
 		return s.record(ctx, tx, in.Caller, who.context.Subject.ID, refusal)
@@ -491,34 +491,34 @@ func (s *Service) admit(ctx context.Context, r identity.Reader, caller identity.
 }
 
 // admitted asks the door whether she may have what it was asked for.
-func (s *Service) admitted(ctx context.Context, r identity.Reader, ask func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error), who identity.Subject, todo *intent) (refusal, err error) {
+func (s *Service) admitted(ctx context.Context, r identity.Reader, ask func(context.Context, identity.Reader, identity.Subject) (identity.Demand, error), who identity.Subject, goal *intent) (refusal, err error) {
 	demand, err := ask(ctx, r, who)
 	if err != nil && refuses(err) {
 		return err, nil
 	}
 	// Whoever has proven one already has what is demanded.
-	todo.NeedsProof = todo.NeedsProof || demand == identity.FactorNeeded && !slices.Contains(todo.AMR, "mfa")
+	goal.NeedsProof = goal.NeedsProof || demand == identity.FactorNeeded && !slices.Contains(goal.AMR, "mfa")
 	return nil, err
 }
 
 // proceed goes on from a proven first factor: change, proof, or session.
-func (s *Service) proceed(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
-	if todo.NewHash == "" && slices.Contains(todo.AMR, "pwd") && c.Current != nil {
+func (s *Service) proceed(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, goal intent) (Outcome, error, error) {
+	if goal.NewHash == "" && slices.Contains(goal.AMR, "pwd") && c.Current != nil {
 		due, kind := s.changeDue(c)
 		if due {
-			if !todo.Steps.Change {
+			if !goal.Steps.Change {
 				return Outcome{}, kind, nil
 			}
-			return s.issue(ctx, tx, caller, c, todo, ChangeDue)
+			return s.issue(ctx, tx, caller, c, goal, ChangeDue)
 		}
 	}
-	if todo.NeedsProof {
-		if !todo.Steps.Proof {
+	if goal.NeedsProof {
+		if !goal.Steps.Proof {
 			return Outcome{}, identity.FactorRequired.Because("a second factor is needed, and this way in has no step for it"), nil
 		}
-		return s.issue(ctx, tx, caller, c, todo, ProofDue)
+		return s.issue(ctx, tx, caller, c, goal, ProofDue)
 	}
-	return s.finish(ctx, tx, caller, c, todo)
+	return s.finish(ctx, tx, caller, c, goal)
 }
 
 func (s *Service) changeDue(c credential.Context) (bool, error) {
@@ -532,11 +532,11 @@ func (s *Service) changeDue(c credential.Context) (bool, error) {
 }
 
 // finish sets a waiting new password and begins the session.
-func (s *Service) finish(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
-	if todo.Enters != "" {
-		return s.enter(ctx, tx, caller, c, todo)
+func (s *Service) finish(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, goal intent) (Outcome, error, error) {
+	if goal.Enters != "" {
+		return s.enter(ctx, tx, caller, c, goal)
 	}
-	if todo.NewHash != "" {
+	if goal.NewHash != "" {
 		current, err := tx.Credential(ctx, c.Subject.ID, identity.Password)
 		if err != nil {
 			return Outcome{}, nil, err
@@ -544,29 +544,29 @@ func (s *Service) finish(ctx context.Context, tx identity.Tx, caller identity.Ca
 		herself := caller
 		herself.ActorID = c.Subject.ID
 		change := credential.Change{
-			Caller: herself, SubjectID: c.Subject.ID, Hash: todo.NewHash, Based: &current, Reason: "changed at sign-in",
+			Caller: herself, SubjectID: c.Subject.ID, Hash: goal.NewHash, Based: &current, Reason: "changed at sign-in",
 		}
 		if err := s.Passwords.SetIn(ctx, tx, change); err != nil {
 			return Outcome{}, nil, err
 		}
 	}
-	if todo.Hand != nil {
-		return s.hand(ctx, tx, caller, c, todo)
+	if goal.Hand != nil {
+		return s.hand(ctx, tx, caller, c, goal)
 	}
 	begun, err := s.Sessions.Begin(ctx, tx, session.Start{
-		Caller: caller, Subject: c.Subject, Policy: c.Policy, ClientID: todo.ClientID, OrganisationID: todo.Org, AMR: todo.AMR,
-		Scopes: todo.Scopes, Remember: todo.Remember, KeepsSpent: todo.KeepsSpent, Attributes: todo.Attributes, Until: todo.Until,
+		Caller: caller, Subject: c.Subject, Policy: c.Policy, ClientID: goal.ClientID, OrganisationID: goal.Org, AMR: goal.AMR,
+		Scopes: goal.Scopes, Remember: goal.Remember, KeepsSpent: goal.KeepsSpent, Attributes: goal.Attributes, Until: goal.Until,
 	})
 	if err != nil {
 		return Outcome{}, nil, err
 	}
-	mark, err := s.mark(ctx, tx, caller, todo, begun)
+	mark, err := s.mark(ctx, tx, caller, goal, begun)
 	if err != nil {
 		return Outcome{}, nil, err
 	}
 	err = s.Log.Record(ctx, tx, caller, audit.Entry{
-		Action: "signin", SubjectID: c.Subject.ID, ActorID: c.Subject.ID, SessionID: begun.ID, ClientID: todo.ClientID, OrganisationID: todo.Org,
-		After: map[string]any{"amr": todo.AMR},
+		Action: "signin", SubjectID: c.Subject.ID, ActorID: c.Subject.ID, SessionID: begun.ID, ClientID: goal.ClientID, OrganisationID: goal.Org,
+		After: map[string]any{"amr": goal.AMR},
 	})
 	return Outcome{Subject: c.Subject, Session: begun, Device: mark}, nil, err
 }

@@ -17,11 +17,11 @@ import (
 )
 
 // issue makes a ticket for the step that is due.
-func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent, purpose string) (Outcome, error, error) {
+func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, goal intent, purpose string) (Outcome, error, error) {
 	now := s.Now()
 	ttl := s.Limits.TicketTTL
-	if todo.TicketTTL > 0 {
-		ttl = todo.TicketTTL
+	if goal.TicketTTL > 0 {
+		ttl = goal.TicketTTL
 	}
 	id, err := identity.NewID(now, s.Rand)
 	if err != nil {
@@ -31,17 +31,17 @@ func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Cal
 		ID: identity.TicketID(id), Purpose: purpose, Door: caller.Door, SubjectID: c.Subject.ID,
 		TriesLeft: s.Limits.TicketTries, CreatedAt: now, ExpiresAt: now.Add(ttl),
 	}
-	todo.Offers = nil
+	goal.Offers = nil
 	if purpose == ProofDue {
 		var refusal, err error
-		if todo.Offers, refusal, err = s.offers(ctx, tx, caller, c, &todo, &row); err != nil || refusal != nil {
+		if goal.Offers, refusal, err = s.offers(ctx, tx, caller, c, &goal, &row); err != nil || refusal != nil {
 			return Outcome{}, refusal, err
 		}
 	}
-	if row.Data, err = json.Marshal(todo); err != nil {
+	if row.Data, err = json.Marshal(goal); err != nil {
 		return Outcome{}, nil, err
 	}
-	secret, err := s.ticketSecret(todo.TicketForm)
+	secret, err := s.ticketSecret(goal.TicketForm)
 	if err != nil {
 		return Outcome{}, nil, err
 	}
@@ -54,7 +54,7 @@ func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Cal
 		ID: row.ID, Secret: identity.Secret(secret), Purpose: purpose, TriesLeft: row.TriesLeft,
 		CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
 	}
-	for _, o := range todo.Offers {
+	for _, o := range goal.Offers {
 		ticket.Factors = append(ticket.Factors, o.Kind)
 	}
 	err = s.Log.Record(ctx, tx, caller, audit.Entry{Action: purpose, SubjectID: c.Subject.ID, After: map[string]any{"factors": ticket.Factors}})
@@ -63,14 +63,14 @@ func (s *Service) issue(ctx context.Context, tx identity.Tx, caller identity.Cal
 
 // offers prepares her second factors for a ticket, strongest first. A refusal says that none can be used now: without one she
 // does not get in.
-func (s *Service) offers(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo *intent, t *identity.Ticket) (list []offer, refusal, err error) {
+func (s *Service) offers(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, goal *intent, t *identity.Ticket) (list []offer, refusal, err error) {
 	enrolled, err := tx.Credentials(ctx, c.Subject.ID)
 	if err != nil {
 		return nil, nil, err
 	}
 	refusal = identity.FactorRequired.Because("a second factor is needed, and this account has none that can be used")
 	try := func(cred identity.Credential, mailbox string) error {
-		memory, offered, err := s.prepare(ctx, tx, caller, c.Subject, cred, todo, t)
+		memory, offered, err := s.prepare(ctx, tx, caller, c.Subject, cred, goal, t)
 		switch {
 		case err != nil && !refuses(err):
 			return err
@@ -81,7 +81,7 @@ func (s *Service) offers(ctx context.Context, tx identity.Tx, caller identity.Ca
 		}
 		return nil
 	}
-	able := usable(c.Policy, todo.Kinds, enrolled, s.Factors)
+	able := usable(c.Policy, goal.Kinds, enrolled, s.Factors)
 	for _, cred := range able {
 		if _, sends := s.factor(cred.Kind).(Resender); sends && len(list) > 0 {
 			continue
@@ -90,7 +90,7 @@ func (s *Service) offers(ctx context.Context, tx identity.Tx, caller identity.Ca
 			return nil, nil, err
 		}
 	}
-	if len(able) == 0 && s.mayUseMailbox(c, todo, enrolled) {
+	if len(able) == 0 && s.mayUseMailbox(c, goal, enrolled) {
 		if err := try(mailbox(c.Subject), c.Subject.Email); err != nil {
 			return nil, nil, err
 		}
@@ -180,8 +180,8 @@ func (s *Service) Proof(ctx context.Context, in ProofInput) (Outcome, error) {
 		if err != nil {
 			return err
 		}
-		var todo intent
-		if err := json.Unmarshal(t.Data, &todo); err != nil {
+		var goal intent
+		if err := json.Unmarshal(t.Data, &goal); err != nil {
 			return err
 		}
 		left, tried, err := tx.TryTicket(ctx, t.ID, s.Now())
@@ -199,7 +199,7 @@ func (s *Service) Proof(ctx context.Context, in ProofInput) (Outcome, error) {
 			refusal = identity.Locked.After(tries.ExpiresAt.Sub(s.Now()), "too many wrong codes; wait and try again")
 			return s.record(ctx, tx, in.Caller, t.SubjectID, refusal)
 		}
-		proven, err := s.prove(ctx, tx, t.SubjectID, todo, in)
+		proven, err := s.prove(ctx, tx, t.SubjectID, goal, in)
 		if err != nil {
 			return err
 		}
@@ -220,8 +220,8 @@ func (s *Service) Proof(ctx context.Context, in ProofInput) (Outcome, error) {
 		if err := tx.ClearAttempts(ctx, factorKey(t.SubjectID)); err != nil {
 			return err
 		}
-		todo.proven(proven)
-		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, todo)
+		goal.proven(proven)
+		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, goal)
 		if err == nil && refusal == nil && out.Session.ID != "" && in.Begun != nil {
 			err = in.Begun(ctx, tx, out.Session)
 		}
@@ -246,8 +246,8 @@ func (i *intent) proven(p *proof) {
 }
 
 // prove gives what the code is right for, nil if nothing.
-func (s *Service) prove(ctx context.Context, tx identity.Tx, subject identity.SubjectID, todo intent, in ProofInput) (*proof, error) {
-	for _, o := range todo.Offers {
+func (s *Service) prove(ctx context.Context, tx identity.Tx, subject identity.SubjectID, goal intent, in ProofInput) (*proof, error) {
+	for _, o := range goal.Offers {
 		if in.Kind != "" && in.Kind != o.Kind {
 			continue
 		}
@@ -298,15 +298,15 @@ func (s *Service) Resend(ctx context.Context, in ResendInput) error {
 		if err != nil {
 			return err
 		}
-		var todo intent
-		if err := json.Unmarshal(t.Data, &todo); err != nil {
+		var goal intent
+		if err := json.Unmarshal(t.Data, &goal); err != nil {
 			return err
 		}
-		i := slices.IndexFunc(todo.Offers, func(o offer) bool { _, sends := s.factor(o.Kind).(Resender); return sends })
+		i := slices.IndexFunc(goal.Offers, func(o offer) bool { _, sends := s.factor(o.Kind).(Resender); return sends })
 		if i < 0 {
 			return identity.Invalid.Because("this step waits for a code that is not sent")
 		}
-		refusal, err = s.resend(ctx, tx, in.Caller, t, todo.Offers[i])
+		refusal, err = s.resend(ctx, tx, in.Caller, t, goal.Offers[i])
 		return err
 	})
 	if err != nil {
@@ -351,8 +351,8 @@ func (s *Service) resend(ctx context.Context, tx identity.Tx, caller identity.Ca
 }
 
 // resume goes on where a ticket left off, with the subject as she stands now.
-func (s *Service) resume(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, todo intent) (Outcome, error, error) {
-	refusal, err := s.admit(ctx, tx, caller, id, todo.PasswordVersion)
+func (s *Service) resume(ctx context.Context, tx identity.Tx, caller identity.Caller, id identity.SubjectID, goal intent) (Outcome, error, error) {
+	refusal, err := s.admit(ctx, tx, caller, id, goal.PasswordVersion)
 	if err != nil {
 		return Outcome{}, nil, err
 	}
@@ -367,10 +367,10 @@ func (s *Service) resume(ctx context.Context, tx identity.Tx, caller identity.Ca
 	if err != nil {
 		return Outcome{}, nil, err
 	}
-	if todo.Enters == "" && !lands(c.Organisations, todo.Org, s.Now()) {
-		todo.Org = "" // it closed, or she left it, while the step waited
+	if goal.Enters == "" && !lands(c.Organisations, goal.Org, s.Now()) {
+		goal.Org = "" // it closed, or she left it, while the step waited
 	}
-	return s.proceed(ctx, tx, caller, c, todo)
+	return s.proceed(ctx, tx, caller, c, goal)
 }
 
 // ChangeInput is the step of a person whose password must change.
@@ -402,11 +402,11 @@ func (s *Service) Change(ctx context.Context, in ChangeInput) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	var todo intent
-	if err := json.Unmarshal(t.Data, &todo); err != nil {
+	var goal intent
+	if err := json.Unmarshal(t.Data, &goal); err != nil {
 		return Outcome{}, err
 	}
-	if todo.NewHash, err = s.Passwords.Prepare(ctx, c, in.Caller.Door, in.NewPassword); err != nil {
+	if goal.NewHash, err = s.Passwords.Prepare(ctx, c, in.Caller.Door, in.NewPassword); err != nil {
 		return Outcome{}, err
 	}
 	var out Outcome
@@ -420,7 +420,7 @@ func (s *Service) Change(ctx context.Context, in ChangeInput) (Outcome, error) {
 		if !spent {
 			return ticketRefused
 		}
-		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, todo)
+		out, refusal, err = s.resume(ctx, tx, in.Caller, t.SubjectID, goal)
 		return err
 	})
 	if err != nil {

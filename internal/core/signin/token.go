@@ -59,8 +59,8 @@ func (s *Service) DeriveIn(ctx context.Context, tx identity.Tx, caller identity.
 }
 
 // hand ends the machine with a token instead of a session.
-func (s *Service) hand(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, todo intent) (Outcome, error, error) {
-	token, err := s.issueToken(ctx, tx, caller, c.Subject.ID, todo.Hand.TTL, Proven{AMR: todo.AMR, Bound: *todo.Hand, Password: todo.PasswordVersion})
+func (s *Service) hand(ctx context.Context, tx identity.Tx, caller identity.Caller, c credential.Context, goal intent) (Outcome, error, error) {
+	token, err := s.issueToken(ctx, tx, caller, c.Subject.ID, goal.Hand.TTL, Proven{AMR: goal.AMR, Bound: *goal.Hand, Password: goal.PasswordVersion})
 	return Outcome{Subject: c.Subject, Token: token}, nil, err
 }
 
@@ -117,30 +117,30 @@ func (s *Service) Token(ctx context.Context, in TokenInput) (Outcome, error) {
 		if err != nil {
 			return err // of 256 bit nobody guesses one, so there is nothing to count
 		}
-		todo := in.intent()
-		todo.AMR, todo.Until, todo.NeedsProof = said.AMR, in.Until, c.Policy.SecondFactor == identity.FactorNeeded
+		goal := in.intent()
+		goal.AMR, goal.Until, goal.NeedsProof = said.AMR, in.Until, c.Policy.SecondFactor == identity.FactorNeeded
 		if c.Current != nil {
-			todo.PasswordVersion = c.Current.Version
+			goal.PasswordVersion = c.Current.Version
 		}
 		if land, found := landing(in.Landing, c.Subject, c.Organisations, s.Now()); found {
-			todo.Org = land.ID
-			todo.Mailbox = in.Demand != nil && in.Demand(land) == identity.FactorNeeded
-			todo.NeedsProof = todo.NeedsProof || todo.Mailbox
-			if todo.Mailbox && in.DemandKinds != nil {
-				todo.Kinds = in.DemandKinds(land)
+			goal.Org = land.ID
+			goal.Mailbox = in.Demand != nil && in.Demand(land) == identity.FactorNeeded
+			goal.NeedsProof = goal.NeedsProof || goal.Mailbox
+			if goal.Mailbox && in.DemandKinds != nil {
+				goal.Kinds = in.DemandKinds(land)
 			}
 		}
-		todo.NeedsProof = todo.NeedsProof && !slices.Contains(todo.AMR, "mfa")
-		if refusal, err = s.admit(ctx, tx, in.Caller, c.Subject.ID, todo.PasswordVersion); err != nil {
+		goal.NeedsProof = goal.NeedsProof && !slices.Contains(goal.AMR, "mfa")
+		if refusal, err = s.admit(ctx, tx, in.Caller, c.Subject.ID, goal.PasswordVersion); err != nil {
 			return err
 		}
 		if refusal == nil && in.Admit != nil {
-			if refusal, err = s.admitted(ctx, tx, in.Admit, c.Subject, &todo); err != nil {
+			if refusal, err = s.admitted(ctx, tx, in.Admit, c.Subject, &goal); err != nil {
 				return err
 			}
 		}
 		if refusal == nil {
-			out, refusal, err = s.proceed(ctx, tx, in.Caller, c, todo)
+			out, refusal, err = s.proceed(ctx, tx, in.Caller, c, goal)
 		}
 		if err != nil || refusal == nil {
 			return err

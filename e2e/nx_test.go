@@ -13,18 +13,25 @@ import (
 	"gatehouse/internal/factor/totp"
 )
 
-// The sign-in page of the Nx accounts in a real browser, as a portal sends people there: a wrong password, the right one, a wrong code,
-// the right one, and back to the portal, which exchanges what it was given. The page's policy lets no script run.
-func TestNxPageInABrowser(t *testing.T) {
-	arrived := make(chan url.Values, 4)
-	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// openPortal is whom browsers are sent back to; arrived tells with what.
+func openPortal(t *testing.T) (portal *httptest.Server, arrived <-chan url.Values) {
+	t.Helper()
+	came := make(chan url.Values, 4)
+	portal = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		if r.URL.Path == "/back" {
-			arrived <- r.URL.Query()
+			came <- r.URL.Query()
 			_, _ = w.Write([]byte(`<!doctype html><title>Portal</title><p id="back">You are back.</p>`))
 		}
 	}))
 	t.Cleanup(portal.Close)
+	return portal, came
+}
+
+// The sign-in page of the Nx accounts in a real browser, as a portal sends people there: a wrong password, the right one, a wrong code,
+// the right one, and back to the portal, which exchanges what it was given. The page's policy lets no script run.
+func TestNxPageInABrowser(t *testing.T) {
+	portal, arrived := openPortal(t)
 	const secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 	h := newHouse(t, "GATEHOUSE_NX_REDIRECT_URLS="+portal.URL+"/back")
 	n := h.serve()

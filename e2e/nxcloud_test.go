@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -441,15 +440,7 @@ func atPage(t *testing.T, base, email string) string {
 
 // One house is the Nx Cloud of another: first as every client sees a cloud, then by every way in, the page in a real browser.
 func TestNxTwoHouses(t *testing.T) {
-	arrived := make(chan url.Values, 1)
-	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if r.URL.Path == "/back" {
-			arrived <- r.URL.Query()
-			_, _ = w.Write([]byte(`<!doctype html><title>Portal</title><p id="back">You are back.</p>`))
-		}
-	}))
-	t.Cleanup(portal.Close)
+	portal, arrived := openPortal(t)
 	redirects := "GATEHOUSE_NX_REDIRECT_URLS=" + nxPortal + "," + portal.URL + "/back"
 	upper := newHouse(t, redirects)
 	upper.must("", "apply", "-f", upper.world(cloudWorld))
